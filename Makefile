@@ -1,0 +1,45 @@
+# Everything runs in .venv; `make install` makes it when it is missing or older than the pins.
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON := $(shell for p in python3.11 python3.12 python3 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' >/dev/null 2>&1 && { echo $$p; break; }; done)
+PYTEST_ARGS ?=
+
+.PHONY: install demo test lint bench docs lock clean
+
+install: $(VENV)/installed
+
+$(VENV)/installed: requirements.txt setup.py
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed and neither python3.11, python3.12, python3 nor python is one"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@command -v uv >/dev/null || test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
+	@uv=$$(command -v uv || echo $(BIN)/uv); \
+	$$uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.txt && \
+	$$uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+demo: install
+	@$(BIN)/python include/demo/story.py
+
+test: install
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: install
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@PATH="$(abspath $(BIN)):$$PATH" lint-imports
+
+bench: install
+	@for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+
+docs: install
+	@$(BIN)/python docs/build.py
+
+lock: install
+	@uv=$$(command -v uv || echo $(BIN)/uv); \
+	$$uv pip compile setup.py --extra postgres --extra demo --extra test --generate-hashes --python-version 3.11 \
+	  --no-annotate --no-header --no-emit-index-url --no-emit-find-links --quiet --output-file requirements.txt
+
+clean:
+	@rm -rf $(VENV) .ct build dist

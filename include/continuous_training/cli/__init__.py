@@ -1,0 +1,118 @@
+"""The command `ct`.
+
+Exit codes: 0 ok, 1 error, 2 usage or a wrong model file, 3 the gate said no, 4 data invalid, 5 drift found, 6 conflict or
+stale, 7 a dependency is down. Data goes to standard output, everything else to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from continuous_training.core.errors import ContinuousTrainingError
+from continuous_training.core.window import in_utc
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    options = _parser().parse_args(arguments)
+    # OpenMP's idle threads spin by default; beside a busy scheduler that makes LightGBM many times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        return _dispatch(options)
+    except ContinuousTrainingError as error:
+        print(f"ct: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("ct: interrupted; finished steps are kept, the same command goes on from there", file=sys.stderr)
+        return 130
+
+
+def _dispatch(options: argparse.Namespace) -> int:
+    if options.command == "step":
+        from continuous_training.cli.step import step
+
+        return step(options)
+    if options.command == "run":
+        from continuous_training.cli.run import run
+
+        return run(options)
+    if options.command in {"lint", "schema", "explain", "suggest-expectations"}:
+        from continuous_training.cli import author
+
+        return author.COMMANDS[options.command](options)
+    from continuous_training.cli import operate
+
+    return operate.COMMANDS[options.command](options)
+
+
+def moment(text: str) -> datetime:
+    """Return the moment an ISO 8601 text names; without a zone it is UTC.
+
+    >>> moment("2013-03-01").isoformat()
+    '2013-03-01T00:00:00+00:00'
+    """
+    try:
+        return in_utc(datetime.fromisoformat(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time; write 2013-03-01 or 2013-03-01T06:00:00Z") from error
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="ct", description="Continuous training: retrain when it pays, promote what is better.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    lint = commands.add_parser("lint", help="check model files and say what is wrong, where, and what is allowed")
+    lint.add_argument("path", nargs="?", help="a model file or a folder of them (default: the models folder)")
+
+    commands.add_parser("schema", help="print the JSON schema of a model file, for editors")
+
+    explain = commands.add_parser("explain", help="say in words what a model file will do")
+    explain.add_argument("model")
+
+    suggest = commands.add_parser("suggest-expectations", help="propose a Great Expectations suite from a window of data")
+    suggest.add_argument("model")
+    suggest.add_argument("--as-of", type=moment, help="use the reference window as it was then (default: newest)")
+
+    _run_parser(commands)
+    _operate_parsers(commands)
+
+    step = commands.add_parser("step", help="do one step of a run (what Airflow tasks and pods call; reads CT_SPEC and CT_RUN)")
+    step.add_argument("name")
+    return parser
+
+
+def _run_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    run = commands.add_parser("run", help="do the whole of <model>.train or <model>.watch here, without Airflow")
+    run.add_argument("what", choices=["train", "watch"])
+    run.add_argument("model")
+    run.add_argument("--as-of", type=moment, help="look from this moment (default: the newest complete window)")
+    run.add_argument("--reason", default="", help="why, kept in the ledger")
+    run.add_argument("--trials", type=int, help="tuning trials instead of the model file's")
+    run.add_argument("--force", action="store_true", help="promote even when the gate is inconclusive")
+    run.add_argument("--dry-run", action="store_true", help="do everything but promote and deploy")
+    run.add_argument("--decide-only", action="store_true", help="watch: do not train when the answer is yes")
+    run.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def _operate_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    history = commands.add_parser("history", help="list a model's decisions and champions, newest first")
+    history.add_argument("model")
+    history.add_argument("--limit", type=int, default=20)
+    history.add_argument("--json", action="store_true")
+
+    rollback = commands.add_parser("rollback", help="make an earlier champion the champion again, as a new step forward")
+    rollback.add_argument("model")
+    rollback.add_argument("--to", type=int, help="version to go back to (default: the one before)")
+    rollback.add_argument("--reason", required=True)
+
+    reconcile = commands.add_parser("reconcile", help="let MLflow and the serving pointer show what the ledger says")
+    reconcile.add_argument("model", nargs="?", help="default: every model")
+
+    commands.add_parser("verify", help="check the hash chain of the ledger")

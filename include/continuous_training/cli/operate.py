@@ -1,0 +1,83 @@
+"""Commands for people who run models: what happened, and how to put things right."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from continuous_training.cli.models import load_model
+from continuous_training.ledger import Ledger
+from continuous_training.settings import Settings
+from continuous_training.spec import load_specs
+from continuous_training.steps.reconcile import reconcile as reconcile_model
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+
+def history(options: argparse.Namespace) -> int:
+    """List decisions, runs and champions, newest first."""
+    ledger = Ledger(Settings.from_environment().ledger)
+    told = {
+        "champions": [item.model_dump(mode="json") for item in ledger.history(options.model)[: options.limit]],
+        "runs": [item.model_dump(mode="json") for item in ledger.runs(options.model, options.limit)],
+        "decisions": [item.decision.model_dump(mode="json") for item in ledger.decisions(options.model, options.limit)],
+    }
+    if options.json:
+        print(json.dumps(told, indent=1))
+        return 0
+    if not any(told.values()):
+        print(f"nothing is recorded of {options.model}", file=sys.stderr)
+    _table("CHAMPIONS", told["champions"], lambda row: (row["promoted_at"], f"version {row['version']}", row["kind"], row["reason"]))
+    _table("RUNS", told["runs"], lambda row: (row["began_at"], row["outcome"] or "running", row["run"]["reason"]["kind"], row["text"]))
+    _table("DECISIONS", told["decisions"], lambda row: (row["window"]["end"], row["answer"], "", row["why"]))
+    return 0
+
+
+def rollback(options: argparse.Namespace) -> int:
+    """Make an earlier champion the champion again, then show it in MLflow and serve it."""
+    settings = Settings.from_environment()
+    spec = load_model(options.model, settings)
+    champion = Ledger(settings.ledger).rollback(spec.model, to=options.to, reason=options.reason, now=datetime.now(UTC))
+    print(f"{spec.model}: version {champion.version} is champion (fence {champion.fence}): {options.reason}")
+    reconcile_model(spec, settings)
+    return 0
+
+
+def reconcile(options: argparse.Namespace) -> int:
+    """Project the ledger of one model, or of all."""
+    settings = Settings.from_environment()
+    specs = [load_model(options.model, settings)] if options.model else load_specs(Path(settings.models))[0].values()
+    for spec in specs:
+        shown = reconcile_model(spec, settings)
+        print(f"{spec.model}: " + (f"version {shown['version']} (fence {shown['fence']}) {shown['url']}" if shown else "no champion yet"))
+    return 0
+
+
+def verify(_: argparse.Namespace) -> int:
+    """Check the hash chain of the ledger."""
+    problems = Ledger(Settings.from_environment().ledger).verify()
+    for problem in problems:
+        print(problem)
+    print(f"{len(problems)} problem(s)" if problems else "the ledger is whole", file=sys.stderr)
+    return 1 if problems else 0
+
+
+def _table(title: str, rows: list[dict[str, Any]], columns: Callable[[dict[str, Any]], tuple[str, ...]]) -> None:
+    if rows:
+        print(title)
+    for row in rows:
+        moment, *rest = columns(row)
+        print("  " + "  ".join([moment[:16].replace("T", " "), f"{rest[0]:<12}", f"{rest[1]:<11}", rest[2]]))
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "history": history,
+    "rollback": rollback,
+    "reconcile": reconcile,
+    "verify": verify,
+}

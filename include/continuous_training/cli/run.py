@@ -1,0 +1,111 @@
+"""`ct run`: the whole of a training or a watch in one terminal, with the same steps, ledger and artefacts as the DAGs."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from continuous_training.cli.models import load_model
+from continuous_training.core.errors import ContinuousTrainingError, UsageError
+from continuous_training.core.run import Request, Run, StepResult
+from continuous_training.settings import Settings
+from continuous_training.steps import TRAIN_STEPS, WATCH_STEPS, run_step
+from continuous_training.steps.failure import record_failure
+from continuous_training.steps.plan import is_complete, next_window_end, plan
+
+if TYPE_CHECKING:
+    import argparse
+
+    from continuous_training.spec import ModelSpec
+
+GATE_SAID_NO, DRIFT_FOUND = 3, 5
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train or watch one model and return the exit code."""
+    settings = Settings.from_environment()
+    spec = load_model(options.model, settings)
+    if options.what == "watch":
+        return _watch(spec, settings, options)
+    request = Request(
+        kind="train", text=options.reason, as_of=options.as_of, trials=options.trials, force=options.force, dry_run=options.dry_run
+    )
+    facts = _train(spec, request, settings)
+    _print(facts, as_json=options.json)
+    return GATE_SAID_NO if facts["outcome"] == "kept" else 0
+
+
+def _train(spec: ModelSpec, request: Request, settings: Settings) -> dict[str, Any]:
+    planned = plan(spec, request, settings, now=datetime.now(UTC))
+    assert planned.reason is not None
+    _say(f"{spec.model}: train on {planned.window} because {planned.reason.text} (run {planned.key[:12]})")
+    results: dict[str, StepResult] = {}
+    for name in TRAIN_STEPS:
+        if name == "deploy" and results["promote"].facts["outcome"] != "promoted":
+            break
+        results[name] = _step(name, spec, planned, settings)
+    facts = {"model": spec.model, "run": planned.key, **results["promote"].facts}
+    return facts | ({"url": results["deploy"].facts["url"]} if "deploy" in results else {})
+
+
+def _watch(spec: ModelSpec, settings: Settings, options: argparse.Namespace) -> int:
+    """Score every complete window up to `--as-of` that nobody has scored, and train when the answer is yes."""
+    moment = options.as_of or datetime.now(UTC)
+    decided: list[dict[str, Any]] = []
+    code = 0
+    while (end := next_window_end(spec, settings)) is not None:
+        if end + spec.task.label_delay > moment or not is_complete(spec, settings, end):
+            break
+        planned = plan(spec, Request(kind="watch"), settings, now=datetime.now(UTC))
+        _say(f"{spec.model}: look at {planned.window}")
+        facts = {name: _step(name, spec, planned, settings) for name in WATCH_STEPS}["decide"].facts
+        decided.append(facts)
+        if not options.json:
+            _print(facts, as_json=False)
+        if facts["answer"] == "yes":
+            code = DRIFT_FOUND
+            if not options.decide_only:
+                trained = _train(spec, Request.model_validate(facts["request"]), settings)
+                code = GATE_SAID_NO if trained["outcome"] == "kept" else 0
+                if not options.json:
+                    _print(trained, as_json=False)
+    if end is None:
+        raise UsageError(f"{spec.model} has no champion to watch; train one first: ct run train {spec.model}")
+    if options.json:
+        _print(decided, as_json=True)
+    elif not decided:
+        _say(f"{spec.model}: no complete window after {end - spec.window.every:%Y-%m-%d %H:%MZ}; nothing to do")
+    return code
+
+
+def _step(name: str, spec: ModelSpec, planned: Run, settings: Settings) -> StepResult:
+    started = time.monotonic()
+    try:
+        result = run_step(name, spec, planned, settings)
+    except ContinuousTrainingError as error:
+        record_failure(planned, settings, name, str(error))
+        raise
+    known = "done before" if result.reused else f"{time.monotonic() - started:.1f} s"
+    _say(f"  {name:<9}{known:>12}  {_summary(result.facts)}")
+    return result
+
+
+def _summary(facts: dict[str, Any]) -> str:
+    for name in ("text", "why", "url"):
+        if facts.get(name):
+            return str(facts[name])
+    return ", ".join(f"{name} {value}" for name, value in facts.items() if isinstance(value, int | float | str) and name != "bundle")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _print(facts: object, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(facts, indent=1, sort_keys=True))
+    elif isinstance(facts, dict):
+        print(f"{facts.get('outcome') or facts.get('answer')}: {facts.get('text') or facts.get('why')}", flush=True)

@@ -1,0 +1,46 @@
+"""`ct step`: one step in a process of its own, told by environment variables, answering with small JSON."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from continuous_training.core.errors import UsageError
+from continuous_training.core.run import Request, Run, StepResult
+from continuous_training.settings import Settings
+from continuous_training.spec import ModelSpec
+from continuous_training.steps import run_step
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def step(options: argparse.Namespace) -> int:
+    """Do the step `options.name` with `CT_SPEC` and `CT_RUN` (`CT_REQUEST` for plan); write the result to `CT_RESULT` or standard output."""
+    settings = Settings.from_environment()
+    spec = ModelSpec.model_validate_json(_variable("CT_SPEC"))
+    if options.name == "plan":
+        from continuous_training.steps.plan import plan
+
+        planned = plan(spec, Request.model_validate_json(_variable("CT_REQUEST")), settings, now=datetime.now(UTC))
+        result = StepResult(step="plan", key=planned.key, facts={"run": planned.model_dump(mode="json")})
+    else:
+        result = run_step(options.name, spec, Run.model_validate_json(_variable("CT_RUN")), settings)
+    text = result.model_dump_json()
+    target = os.environ.get("CT_RESULT")
+    if target is None:
+        sys.stdout.write(text + "\n")
+    else:
+        Path(target).parent.mkdir(parents=True, exist_ok=True)
+        Path(target).write_text(text)
+    return 0
+
+
+def _variable(name: str) -> str:
+    value = os.environ.get(name)
+    if value is None:
+        raise UsageError(f"{name} is not set; `ct step` is called by the operators, people use `ct run`")
+    return value

@@ -1,0 +1,1 @@
+"""Values every other part speaks in: windows, scores, decisions, runs and errors."""

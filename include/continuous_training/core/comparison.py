@@ -1,0 +1,36 @@
+"""Champion and challenger measured on the same hold-out rows."""
+
+from pydantic import Field
+
+from continuous_training.core.frozen import Frozen
+from continuous_training.core.scores import Estimate
+
+
+class SliceComparison(Frozen):
+    """The difference on the hold-out rows where `column` has `value`."""
+
+    column: str
+    value: str
+    rows: int = Field(ge=0)
+    difference: Estimate
+
+
+class Comparison(Frozen):
+    """What the promotion gate judges.
+
+    Every `difference` is challenger minus champion, turned so that above zero is better whatever the metric, with a
+    paired bootstrap interval. All of the champion's fields are `None` when there is no champion yet.
+    """
+
+    metric: str
+    rows: int = Field(ge=0, description="Hold-out rows with a known label.")
+    challenger: Estimate
+    champion: Estimate | None = None
+    difference: Estimate | None = None
+    slices: tuple[SliceComparison, ...] = ()
+    negative_flip_rate: float | None = Field(
+        None, ge=0, le=1, description="Share of hold-out rows that the champion has right and the challenger has wrong."
+    )
+    metrics: dict[str, tuple[float | None, float | None]] = Field(
+        default_factory=dict, description="Every metric of the task: challenger's value, champion's value."
+    )

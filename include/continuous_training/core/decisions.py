@@ -1,0 +1,84 @@
+"""Evidence and the decisions made of it, as they are written to the ledger."""
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field
+
+from continuous_training.core.frozen import Frozen
+from continuous_training.core.scores import DriftScore, PerformanceScore
+from continuous_training.core.window import Moment, Window
+
+
+class Outcome(StrEnum):
+    """Three values: a rule that cannot be answered is inconclusive, and inconclusive changes nothing."""
+
+    PASS = "pass"  # noqa: S105 - a verdict, not a password
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+
+
+ReasonKind = Literal["schedule", "drift", "performance", "feedback", "manual", "config"]
+
+
+class RetrainingReason(Frozen):
+    """Why a model is trained again; every way in carries one.
+
+    `episode` names the continuing cause: all requests that carry the same one are one retraining.
+    """
+
+    kind: ReasonKind
+    text: str = Field(max_length=500)
+    episode: str = Field(max_length=200)
+
+
+class Evidence(Frozen):
+    """Everything measured on one current window."""
+
+    model: str
+    window: Window
+    as_of: Moment
+    rows: int = Field(ge=0)
+    drift: tuple[DriftScore, ...] = ()
+    performance: tuple[PerformanceScore, ...] = ()
+
+
+class Signal(Frozen):
+    """One named source of evidence in one window: a detector of the model file or a performance rule."""
+
+    name: str
+    kind: Literal["drift", "performance"]
+    state: Literal["fired", "quiet", "inconclusive"]
+    text: str = Field(description="The worst number behind the state, in words.")
+
+
+class RetrainingDecision(Frozen):
+    """Yes, no or inconclusive for one window, with the cause and every signal."""
+
+    model: str
+    window: Window
+    as_of: Moment
+    answer: Literal["yes", "no", "inconclusive"]
+    why: str
+    reason: RetrainingReason | None = Field(None, description="Present when the answer is yes.")
+    signals: tuple[Signal, ...] = ()
+
+
+class Rule(Frozen):
+    """One line of a promotion gate with the number it saw."""
+
+    name: str
+    outcome: Outcome
+    text: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    limit: float | None = None
+
+
+class GateVerdict(Frozen):
+    """The outcome of the promotion gate; the challenger is promoted only on pass."""
+
+    outcome: Outcome
+    text: str
+    rules: tuple[Rule, ...]

@@ -1,0 +1,12 @@
+"""Where the champion answers requests."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from continuous_training.deployers.local import Local
+from continuous_training.deployers.none import Nowhere
+
+AnyDeployer = Annotated[Local | Nowhere, Field(discriminator="kind")]
+
+__all__ = ["AnyDeployer", "Local", "Nowhere"]

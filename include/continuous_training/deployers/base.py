@@ -1,0 +1,39 @@
+"""What every deployer can do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from continuous_training.core.frozen import Frozen
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Release(Frozen):
+    """A champion to serve: which one, and how new the decision is."""
+
+    model: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")
+    version: str = Field(pattern=r"^[\x21-\x7e]{1,100}$", description="Sent with every answer, so without spaces.")
+    fence: int = Field(ge=1, description="Grows with every promotion; a lower one never replaces a higher one.")
+    bundle: str = Field(min_length=1, max_length=100)
+
+
+class Deployer(Frozen):
+    """A way to answer requests with the champion."""
+
+    def deploy(self, release: Release, bundle: Path, *, home: Path) -> str:
+        """Serve `release` from the folder `bundle` and return the URL it answers on.
+
+        The new model is smoke-tested with its golden rows first; when it fails the one before keeps serving.
+
+        Raises
+        ------
+        DeploymentFailed
+            The new model did not start or answered differently from training.
+        Conflict
+            A newer fence is already served.
+        """
+        raise NotImplementedError

@@ -1,0 +1,238 @@
+"""Serve from a small supervised process on this machine's loopback address.
+
+`deploy` asks a fresh server its golden rows first. Then it moves the pointer, never to a lower fence, makes sure that a
+supervisor (`python -m continuous_training.serving`) runs, and waits for it to say that the release is served. The
+supervisor swaps servers on one listening socket, so no request is lost, and keeps the old one when the new one fails.
+"""
+
+import contextlib
+import http.client
+import json
+import math
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from continuous_training.core.errors import Conflict, DeploymentFailed
+from continuous_training.deployers.base import Deployer, Release
+from continuous_training.deployers.handover import Pointer, ServingFolder, Status
+from continuous_training.deployers.processes import STARTUP_SECONDS, ServerProcess, environment, python
+
+LOOPBACK = "127.0.0.1"
+TOLERANCE = 1e-9
+"""Largest difference, absolute or relative, between a golden answer and the same answer over HTTP."""
+
+_POLL_SECONDS = 0.1
+_STOP_SECONDS = 30.0
+_TAIL_BYTES = 2000
+
+
+class Local(Deployer):
+    """Answer requests on this machine, `POST <url>/invocations`, in MLflow's scoring format."""
+
+    kind: Literal["local"] = "local"
+    port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port on the loopback address; 0 takes a free one at first and keeps it afterwards.",
+    )
+
+    def deploy(self, release: Release, bundle: Path, *, home: Path) -> str:
+        """Serve `release` and return the URL it answers on; the same release again changes nothing.
+
+        Raises
+        ------
+        DeploymentFailed
+            The new server did not start or its golden rows came out differently; the old one keeps serving.
+        Conflict
+            A newer fence has been deployed.
+        StoreUnavailable
+            The serving state cannot be written.
+        """
+        folder = ServingFolder(home, release.model)
+        pointer = Pointer(**release.model_dump(), folder=str(bundle.absolute()))
+        _refuse_stale(pointer, folder.read_pointer())
+        status = folder.read_status() if folder.supervisor() is not None else None
+        if status and status.state == "ready" and _same_release(status, release) and self.port in (0, status.port):
+            return status.url
+        _smoke_test(pointer)
+        with folder.deploying():
+            _refuse_stale(pointer, folder.read_pointer())
+            self._leave_other_port(folder)
+            folder.write_pointer(pointer)
+            if folder.supervisor() is None:
+                self._start_supervisor(folder, home, release)
+        return _await(pointer, folder)
+
+    def _leave_other_port(self, folder: ServingFolder) -> None:
+        status = folder.read_status()
+        if folder.supervisor() is None or status is None or self.port in (0, status.port):
+            return
+        try:
+            socket.create_server((LOOPBACK, self.port)).close()
+        except OSError as error:
+            msg = (
+                f"port {self.port} cannot be used ({error}), {status.url} keeps serving; free it, or name another port or "
+                "0 under deployment, then deploy again; a retry before that gives the same"
+            )
+            raise DeploymentFailed(msg) from error
+        _end_supervisor(folder)
+
+    def _start_supervisor(self, folder: ServingFolder, home: Path, release: Release) -> None:
+        # The command returns when a process it left behind listens and holds the lock, or tells why it cannot.
+        command = python("serving", str(home.absolute()), release.model, "--port", str(self.port), "--detach")
+        with folder.log.open("ab") as log:
+            ended = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment(),
+                cwd="/",
+                start_new_session=True,
+                timeout=STARTUP_SECONDS,
+                check=False,
+            )
+        if ended.returncode not in (0, Conflict.exit_code):  # a conflict means that another supervisor was faster
+            raise _failed(release, "no supervisor could be started", folder.log)
+
+
+def served(model: str, home: Path) -> dict[str, Any] | None:
+    """Return what is served for `model` (url, version, fence, bundle, state, error, ...), or `None` when nothing runs."""
+    folder = ServingFolder(home, model)
+    status = folder.read_status()
+    return status.model_dump() if status and folder.supervisor() is not None else None
+
+
+def stop(model: str, home: Path) -> bool:
+    """End the supervisor of `model` and its servers, and tell whether one ran; requests in flight are finished."""
+    folder = ServingFolder(home, model)
+    if folder.supervisor() is None:
+        return False
+    with folder.deploying():
+        _end_supervisor(folder)
+    return True
+
+
+def _refuse_stale(wanted: Pointer, present: Pointer | None) -> None:
+    if present is None or present.fence < wanted.fence:
+        return
+    if not _same_release(present, wanted):
+        msg = (
+            f"{wanted.model} version {wanted.version} has fence {wanted.fence}, but version {present.version} with fence "
+            f"{present.fence} has been deployed; only a higher fence replaces it. Nothing was changed; a retry gives the same."
+        )
+        raise Conflict(msg)
+
+
+def _same_release(one: Release | Status, other: Release) -> bool:
+    return (one.fence, one.bundle) == (other.fence, other.bundle)
+
+
+def _await(pointer: Pointer, folder: ServingFolder) -> str:
+    deadline = time.monotonic() + STARTUP_SECONDS
+    while time.monotonic() < deadline:
+        present, status = folder.read_pointer(), folder.read_status()
+        _refuse_stale(pointer, present)
+        if present and status and status.ticket == present.ticket:
+            if status.state == "ready":
+                return status.url
+            if status.state == "failed":
+                raise _failed(pointer, status.error, folder.log)
+        if folder.supervisor() is None:
+            raise _failed(pointer, "its supervisor ended", folder.log)
+        time.sleep(_POLL_SECONDS)
+    raise _failed(pointer, f"it was not ready within {STARTUP_SECONDS:g} s", folder.log)
+
+
+def _failed(release: Release, problem: str, log: Path) -> DeploymentFailed:
+    with contextlib.suppress(OSError), log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
+        return _failure(release, problem, file.read(_TAIL_BYTES))
+    return _failure(release, problem, b"")
+
+
+def _failure(release: Release, problem: str, tail: bytes) -> DeploymentFailed:
+    said = f"\nThe end of its log:\n{tail.decode(errors='replace').strip()}" if tail.strip() else ""
+    return DeploymentFailed(
+        f"{release.model} version {release.version} (fence {release.fence}) does not serve: {problem}. What served before "
+        f"keeps serving. Repair the cause and deploy again; a retry before that gives the same.{said}"
+    )
+
+
+def _smoke_test(pointer: Pointer) -> None:
+    with tempfile.TemporaryFile() as log, socket.create_server((LOOPBACK, 0)) as listener:
+        with ServerProcess(pointer, listener, log) as server:
+            problem = server.report(STARTUP_SECONDS)
+            if problem is None:
+                problem = f"it was not ready within {STARTUP_SECONDS:g} s"
+            problem = problem or _golden_problem(Path(pointer.folder), listener.getsockname()[1])
+        if problem:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            raise _failure(pointer, f"smoke test: {problem}", log.read())
+
+
+def _golden_problem(bundle: Path, port: int) -> str:
+    """Return what is wrong with the answers to the golden rows over HTTP; empty when nothing is."""
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=STARTUP_SECONDS)
+    try:
+        golden = json.loads((bundle / "golden.json").read_bytes())
+        body = json.dumps({"dataframe_records": golden["rows"]})
+        connection.request("POST", "/invocations", body, {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        answer = response.read()
+        if response.status != http.client.OK:
+            return f"the golden rows were answered with HTTP {response.status}: {answer[:500].decode(errors='replace')}"
+        predictions = json.loads(answer)["predictions"]
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
+        return f"the golden rows could not be asked ({type(error).__name__}: {error})"
+    finally:
+        connection.close()
+    if not same(golden["predictions"], predictions):
+        return f"the golden rows were answered {str(predictions)[:200]}, in training {str(golden['predictions'])[:200]}"
+    return ""
+
+
+def same(expected: object, answered: object) -> bool:
+    """Tell whether two answers are the same: lists of the same length, numbers finite and within 1e-9.
+
+    >>> same([0.25], [0.25 + 1e-12]), same([0.25], [0.2501]), same([[0.25]], [[float("nan")]])
+    (True, False, False)
+    """
+    if isinstance(expected, list) and isinstance(answered, list):
+        return len(expected) == len(answered) and all(map(same, expected, answered))
+    return (
+        isinstance(expected, int | float)
+        and isinstance(answered, int | float)
+        and math.isfinite(answered)
+        and math.isclose(expected, answered, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+    )
+
+
+def _end_supervisor(folder: ServingFolder) -> None:
+    pid = folder.supervisor()
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if pid is None or not _is_supervisor(pid):
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+        deadline = time.monotonic() + _STOP_SECONDS
+        while folder.supervisor() == pid and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+        pid = folder.supervisor()
+
+
+def _is_supervisor(pid: int) -> bool:
+    # The lock says that one lives; where another container holds it, its number may mean another process here.
+    try:
+        return b"continuous_training.serving" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return not Path("/proc/self").exists()

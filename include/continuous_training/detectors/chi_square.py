@@ -1,0 +1,59 @@
+"""Chi-square test of homogeneity of categorical columns."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from continuous_training.core.task import Features
+from continuous_training.detectors.base import Prepared, PValueDetector
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from continuous_training.core.scores import DriftScore
+
+
+class ChiSquare(PValueDetector):
+    """Compare how often each category occurs in the reference and in the current window.
+
+    The effect is Cramér's V: 0 for equal shares, 1 for no category in common. Categories that the reference does not
+    have are counted together as one, as they are for the model; those that are absent now count as zero rows. The numbers
+    are those of `scipy.stats.chi2_contingency`. Source: Pearson (1900); Cramér (1946), chapter 21.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> features = Features(categorical=("carrier",))
+    >>> detector = ChiSquare()
+    >>> prepared = detector.fit(pd.DataFrame({"carrier": ["AA", "UA"] * 200}), features)
+    >>> [score] = detector.score(prepared, pd.DataFrame({"carrier": ["AA", "UA", "UA", "UA"] * 50}), features)
+    >>> round(score.effect, 3), score.exceeded
+    (0.239, True)
+    """
+
+    kind: Literal["chi_square"] = "chi_square"
+    continuity: bool = Field(
+        default=False,
+        description=(
+            "Apply Yates' continuity correction to columns with two categories, as alibi-detect does; it makes the test "
+            "more cautious there."
+        ),
+    )
+
+    types = frozenset({"categorical"})
+
+    def fit(self, reference: pd.DataFrame, features: Features) -> Prepared:
+        """Return the rows of each category of each reference column."""
+        from continuous_training.detectors import _columns
+
+        return _columns.fit(self, reference, features)
+
+    def score(self, prepared: Prepared, current: pd.DataFrame, features: Features) -> list[DriftScore]:
+        """Test each column for equal shares of the categories."""
+        from continuous_training.detectors import _chi_square, _columns
+
+        table = partial(_chi_square.measure, continuity=self.continuity)
+        return _columns.score(self, prepared, current, features, table=table)

@@ -1,0 +1,60 @@
+"""Population stability index of numeric and categorical columns."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from continuous_training.core.task import Features
+from continuous_training.detectors.base import ColumnDetector, Prepared
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from continuous_training.core.scores import DriftScore
+
+
+class PSI(ColumnDetector):
+    """Measure the symmetric relative entropy between the shares of rows in each bin.
+
+    Numbers are binned at quantiles of the reference, categories are bins themselves, and those that the reference does
+    not have are one more bin. Half a row is added to every bin, so that an empty one has a finite distance. The index is
+    zero or more; 0.1 is commonly read as a small change and 0.25 as a large one. By chance alone it is about
+    `(bins - 1) * (1 / reference rows + 1 / current rows)`: raise `min_rows` for columns with many categories.
+    Source: Lewis (1994), An Introduction to Credit Scoring; its chance level after Yurdakul and Naranjo (2020).
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> features = Features(numeric=("delay",))
+    >>> detector = PSI()
+    >>> prepared = detector.fit(pd.DataFrame({"delay": range(1000)}), features)
+    >>> [score] = detector.score(prepared, pd.DataFrame({"delay": range(300, 1300)}), features)
+    >>> round(score.statistic, 2), score.exceeded
+    (2.0, True)
+    """
+
+    kind: Literal["psi"] = "psi"
+    threshold: float = Field(0.2, gt=0, description="Index above which a column counts as drifted.")
+    bins: int = Field(10, ge=2, le=100, description="Bins of a numeric column, equally filled by the reference.")
+
+    types = frozenset({"numeric", "categorical"})
+    measure = "statistic"
+
+    def limit(self, columns: int) -> float:  # noqa: ARG002 - the index needs no correction
+        """Return the threshold, which does not depend on the number of columns."""
+        return self.threshold
+
+    def fit(self, reference: pd.DataFrame, features: Features) -> Prepared:
+        """Return the bins of each reference column and their rows."""
+        from continuous_training.detectors import _columns, _psi
+
+        return _columns.fit(self, reference, features, prepare=partial(_psi.prepare, bins=self.bins))
+
+    def score(self, prepared: Prepared, current: pd.DataFrame, features: Features) -> list[DriftScore]:
+        """Measure the index of each column."""
+        from continuous_training.detectors import _columns, _psi
+
+        return _columns.score(self, prepared, current, features, numbers=_psi.numbers, table=_psi.table)

@@ -1,0 +1,259 @@
+"""What a model file will do, in words, for the person who has to approve it.
+
+Kinds are described by their own docstrings and by the descriptions of their fields, so that a new kind needs nothing
+here.
+"""
+
+import inspect
+import re
+import textwrap
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from cron_descriptor import ExpressionDescriptor, FormatError, Options
+from croniter import croniter
+from pydantic import BaseModel
+
+from continuous_training.core.data_check import Suite
+from continuous_training.core.duration import format_duration
+from continuous_training.core.window import Window
+from continuous_training.detectors import AnyDetector
+from continuous_training.spec import ModelSpec, PerformanceRule
+
+_WIDTH = 100
+_LIMITS = ("threshold", "p_value")
+
+
+def explain(spec: ModelSpec, *, now: datetime | None = None) -> str:
+    """Return what `spec` will do, in paragraphs of lines of at most 100 characters.
+
+    Parameters
+    ----------
+    spec
+        A model file that loaded.
+    now
+        The moment the example dates and the next runs are counted from; the present by default.
+    """
+    moment = datetime.now(UTC) if now is None else now
+    paragraphs = [
+        _subject(spec),
+        _data(spec, moment),
+        _training(spec),
+        _schedule(spec, moment),
+        _evidence(spec),
+        _gate(spec),
+        f"Serving ({spec.deployment.kind}): {_described(spec.deployment)} {_handover(spec)}".strip(),
+        f"Where work runs ({spec.runner.kind}): {_described(spec.runner)}",
+    ]
+    return "\n\n".join(map(_wrapped, paragraphs)) + "\n"
+
+
+def _subject(spec: ModelSpec) -> str:
+    features = [
+        f"{len(names)} {kind} column{'s' * (len(names) != 1)} ({', '.join(names)})"
+        for kind, names in (("numeric", spec.features.numeric), ("categorical", spec.features.categorical))
+        if names
+    ]
+    return (
+        f"{spec.model} predicts {spec.task.label} ({spec.task.kind}) from {' and '.join(features)}. {spec.description}"
+    )
+
+
+def _data(spec: ModelSpec, moment: datetime) -> str:
+    task, windows = spec.task, spec.window
+    end = windows.last_end(moment - task.label_delay)
+    young = f" A label younger than {format_duration(task.label_delay)} is not read." if task.label_delay else ""
+    return (
+        f"Data ({spec.source.kind}): {_described(spec.source)} The time of a row is {task.event_time}.{young} Windows end every "
+        f"{format_duration(windows.every)}, counted from {_at(windows.anchor)}. Seen from {_at(moment)}, the newest window whose "
+        f"labels can all be known ends at {_at(end)}: a training would take {format_duration(windows.reference)}, "
+        f"{_span(windows.reference_window(end))}, and a look would score {format_duration(windows.current)}, "
+        f"{_span(windows.current_window(end))}. Nothing begins before the source has rows up to {_at(end + task.label_delay)}."
+    )
+
+
+def _training(spec: ModelSpec) -> str:
+    trainer, split = spec.trainer, spec.split
+    given = ", ".join(f"{name} {_plain(value)}" for name, value in trainer.parameters.items())
+    tuning = trainer.tuning
+    stop = f" for at most {format_duration(tuning.time)}" if tuning.time else ""
+    search = (
+        f"A search tries {tuning.trials} sets of parameters{stop}."
+        if tuning.trials
+        else "There is no search for better ones."
+    )
+    return (
+        f"Training ({trainer.kind}): {_described(trainer)} {f'Parameters given: {given}' if given else 'No parameters are given'}. "
+        f"{search} In order of time, the oldest {split.train:.0%} of the rows train the model, the next {split.tune:.0%} choose its "
+        f"parameters, and the newest {1 - split.train - split.tune:.0%} are the hold-out it is judged on. "
+        f"{_checks(spec.expectations)} A window with fewer than {spec.min_rows:,} labelled rows is not trained on."
+    )
+
+
+def _checks(suite: str | Suite | None) -> str:
+    if suite is None:
+        return "No data checks run before it."
+    if isinstance(suite, str):
+        return f"Before it run the data checks in {suite}: a critical one that fails stops the run, and the champion keeps serving."
+    return (
+        f"Before it run {len(suite.critical)} critical data checks, of which one that fails stops the run while the champion keeps "
+        f"serving, and {len(suite.warning)} that only warn."
+    )
+
+
+def _schedule(spec: ModelSpec, moment: datetime) -> str:
+    policy = spec.retraining
+    by_hand = (
+        f"Anybody may ask for one by hand: with the trigger form of {spec.model}.train, or ct run train {spec.model}."
+    )
+    if policy.schedule is None:
+        return f"Retraining by schedule: never, for the model file has none. {by_hand}"
+    times = croniter(policy.schedule, moment.astimezone(ZoneInfo(policy.timezone)))
+    ahead = ", ".join(f"{times.get_next(datetime):%a %Y-%m-%d %H:%M %Z}" for _ in range(3))
+    return f"Retraining by schedule: {_cron(policy.schedule)}, in the time zone {policy.timezone}. Next: {ahead}. {by_hand}"
+
+
+def _cron(schedule: str) -> str:
+    options = Options()
+    options.locale_code = "en_GB"
+    options.use_24hour_time_format = True
+    try:
+        words = ExpressionDescriptor(schedule, options).get_description()
+    except FormatError:  # a few schedules that run have no words
+        return f"at the times of {schedule}"
+    return f"{words[:1].lower()}{words[1:]} ({schedule})"
+
+
+def _evidence(spec: ModelSpec) -> str:
+    signals = [*map(_detector, spec.drift), *map(_rule, spec.performance)]
+    if not signals:
+        return "Retraining by evidence: never, for the model file has neither a detector nor a performance rule."
+    enough = "any one of them is enough" if spec.retraining.when == "any" else "all of them must fire"
+    kinds = [detector.kind for detector in spec.drift]
+    opening = (
+        f"Retraining by evidence: every {format_duration(spec.window.every)}, the newest {format_duration(spec.window.current)} are "
+        f"compared with what the champion was made from. These signals are watched, and {enough}:"
+    )
+    together = "Detectors of one kind count as one signal. " if len(set(kinds)) < len(kinds) else ""
+    return "\n".join([opening, *(f"- {signal}" for signal in signals), together + _restraint(spec)])
+
+
+def _detector(detector: AnyDetector) -> str:
+    columns = getattr(detector, "columns", None)
+    where = (
+        "" if columns is None else f" in {'every feature it can measure' if columns == 'all' else ', '.join(columns)}"
+    )
+    limits = [
+        f"{name} {_plain(getattr(detector, name))}: {field.description}"
+        for name, field in type(detector).model_fields.items()
+        if name in _LIMITS
+    ]
+    return " ".join([f"{detector.kind}{where}: {_described(detector)}", *limits])
+
+
+def _rule(rule: PerformanceRule) -> str:
+    side, limit = ("above", rule.above) if rule.below is None else ("below", rule.below)
+    long = f" in {rule.windows} windows in a row" if rule.windows > 1 else ""
+    return f"{rule.metric}: the champion's {rule.metric} on the labels of the window is {side} {limit:g}{long}."
+
+
+def _restraint(spec: ModelSpec) -> str:
+    policy = spec.retraining
+    counts = f"once it fired in {policy.persistence.windows} of the last {policy.persistence.of} windows, the newest among them"
+    parts = [
+        f"A signal counts {counts if policy.persistence.of > 1 else 'in the first window in which it fires'}.",
+        "One continuing cause is one episode, and an episode leads to one retraining.",
+    ]
+    if policy.cooldown:
+        parts.append(
+            f"Evidence is not followed for {format_duration(policy.cooldown)} after a retraining, whatever its cause; an episode "
+            "that goes on after that may ask once more."
+        )
+    if policy.budget:
+        parts.append(
+            f"It is not followed either when the last {format_duration(policy.budget.per)} have seen {policy.budget.runs} "
+            "retrainings, those by schedule and by hand included."
+        )
+    parts.append(
+        f"A window with fewer than {policy.rows:,} rows decides nothing. Every no is kept in the ledger with its reason."
+    )
+    return " ".join(parts)
+
+
+def _gate(spec: ModelSpec) -> str:
+    gate = spec.promotion
+    sure = f"{gate.confidence * 100:.4g}%"
+    bar = "better"
+    if gate.margin:
+        bar = f"better by more than {gate.margin:g}" if gate.margin > 0 else f"at most {-gate.margin:g} worse"
+    rules = [
+        f"the {gate.metric} of the challenger is {bar}: the whole {sure} interval of the difference says so",
+        f"at least {gate.rows:,} hold-out rows have a known label",
+    ]
+    if gate.floor is not None:
+        rules.append(
+            f"the challenger's own {gate.metric} is no worse than {gate.floor:g}: its whole {sure} interval says so"
+        )
+    if gate.slices:
+        rules.append(
+            f"on no value of {' or '.join(gate.slices)} with at least {gate.slice_rows:,} rows is it shown to be worse by more than "
+            f"{gate.slice_drop:g}"
+        )
+    if gate.negative_flips is not None:
+        rules.append(f"it is wrong where the champion is right on at most {gate.negative_flips:.2%} of the rows")
+    if gate.approval == "always":
+        rules.append("a person has approved it in Airflow")
+    opening = (
+        "Promotion: a challenger replaces the champion only when, on the same hold-out rows, all of this is shown:"
+    )
+    closing = "What cannot be shown keeps the champion. The first model has no champion to beat."
+    return "\n".join([opening, *(f"- {rule}" for rule in rules), closing])
+
+
+def _handover(spec: ModelSpec) -> str:
+    return (
+        ""
+        if spec.deployment.kind == "none"
+        else "The champion before keeps serving when the new one does not answer as in training."
+    )
+
+
+def _described(part: BaseModel) -> str:
+    """Return the first sentence of a kind's docstring, and the settings that the model file gives it."""
+    text = " ".join((inspect.getdoc(type(part)) or "").split()).replace("`", "")
+    first = re.match(r".+?\.(?=\s|$)", text)
+    given = ", ".join(
+        f"{name} {_plain(getattr(part, name))}"
+        for name in type(part).model_fields
+        if name in part.model_fields_set and name not in {"kind", "columns", "parameters", "tuning", *_LIMITS}
+    )
+    return " ".join(filter(None, [first and first[0], f"Given: {given}." if given else ""]))
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, BaseModel):
+        return ", ".join(f"{name} {_plain(getattr(value, name))}" for name in type(value).model_fields)
+    if isinstance(value, timedelta):
+        return format_duration(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _at(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%MZ}"
+
+
+def _span(window: Window) -> str:
+    return f"from {_at(window.start)} to before {_at(window.end)}"
+
+
+def _wrapped(paragraph: str) -> str:
+    return "\n".join(
+        textwrap.fill(
+            line,
+            _WIDTH,
+            subsequent_indent="  " if line.startswith("- ") else "",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for line in paragraph.splitlines()
+    )

@@ -1,0 +1,75 @@
+"""The truth about each model: champions, decisions, runs and episodes, in one SQL database.
+
+The registry's aliases and the serving pointer are written after the ledger, from it, and are repaired from it. Every
+verb that writes is one transaction and may be repeated: the second time it changes nothing. Values are frozen, moments
+are in UTC, and the clock is an argument.
+"""
+
+import sqlalchemy as sa
+
+from continuous_training.core.history import OpenEpisode, RetrainingHistory
+from continuous_training.core.window import Moment
+from continuous_training.ledger import tables
+from continuous_training.ledger.chain import problems
+from continuous_training.ledger.champions import Champion, Champions, current
+from continuous_training.ledger.decisions import DecisionRecord, Decisions, newest_decisions
+from continuous_training.ledger.episodes import Episode, select_episodes
+from continuous_training.ledger.runs import RunOutcome, RunRecord, Runs
+
+__all__ = ["Champion", "DecisionRecord", "Episode", "Ledger", "RunOutcome", "RunRecord"]
+
+_RECENT = 50
+
+
+class Ledger(Champions, Decisions, Runs):
+    """Everything that is remembered of the models of one deployment.
+
+    Opening one brings its schema forward and costs one query when that was done before. Threads may share one; it holds
+    no connection between calls. See `Database` for the parameters.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from datetime import UTC, datetime
+    >>> now = datetime(2013, 3, 1, tzinfo=UTC)
+    >>> ledger = Ledger(f"sqlite:///{tempfile.mkdtemp()}/ledger.db")
+    >>> made = {"bundle": "b" * 64, "data_cutoff": now, "reason": "first", "verdict": None}
+    >>> ledger.promote("flights", run_key="a" * 64, fence_seen=0, now=now, **made).fence
+    1
+    >>> ledger.promote("flights", run_key="c" * 64, fence_seen=0, now=now, **made)
+    Traceback (most recent call last):
+    continuous_training.core.errors.Conflict: run cccccccccccc was not promoted: ...
+    """
+
+    def retraining_history(self, model: str) -> RetrainingHistory:
+        """Return what the retraining policy needs to know of the past, as one moment saw it.
+
+        A retraining counts once for each episode, at the latest moment it was asked for or begun; dry runs do not count.
+        """
+        with self.read() as connection:
+            champion = current(connection, model)
+            fields = set(OpenEpisode.model_fields)
+            known = select_episodes(connection, model)
+            open_now = [episode.model_dump(include=fields) for episode in known if episode.closed_at is None]
+            return RetrainingHistory(
+                recent=tuple(row.decision.signals for row in newest_decisions(connection, model, _RECENT)),
+                requested=_requested(connection, model),
+                open_episodes=tuple(OpenEpisode(**episode) for episode in open_now),
+                champion_cutoff=champion.data_cutoff if champion else None,
+            )
+
+    def verify(self) -> list[str]:
+        """Return every sign that promotions, projections or decisions were edited, deleted or moved; none is well."""
+        with self.read() as connection:
+            return problems(connection)
+
+
+def _requested(connection: sa.Connection, model: str) -> tuple[Moment, ...]:
+    decided, begun = tables.decisions.c, tables.runs.c
+    yes = sa.select(decided.episode, decided.as_of).where(decided.model == model, decided.answer == "yes")
+    real = sa.or_(begun.outcome.is_(None), begun.outcome != "dry_run")
+    trained = sa.select(begun.episode, begun.as_of).where(begun.model == model, begun.kind == "train", real)
+    moments: dict[str, Moment] = {}
+    for episode, moment in [*connection.execute(yes), *connection.execute(trained)]:
+        moments[episode] = max(moment, moments.get(episode, moment))
+    return tuple(sorted(set(moments.values()), reverse=True))

@@ -1,0 +1,241 @@
+"""How good predictions are, with intervals that say how sure that is. Nothing here decides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from continuous_training import _performance
+from continuous_training._performance import Floats
+from continuous_training.core.comparison import Comparison, SliceComparison
+from continuous_training.core.errors import UsageError
+from continuous_training.core.quality import GREATER_IS_BETTER, METRICS, Metric
+from continuous_training.core.scores import Estimate
+
+__all__ = ["METRICS", "compare", "estimate", "row_errors"]
+
+FEWEST_ROWS = 20
+"""With fewer rows there is a value but no interval."""
+MOST_SLICES = 50
+"""Values of one slicing column that are compared, the most frequent first."""
+_DEFINED_SHARE = 0.5
+
+_NOT_DEFINED: dict[Metric, str] = {
+    "roc_auc": "only one class occurs in {rows} rows",
+    "average_precision": "only one class occurs in {rows} rows",
+    "f1": "neither a label nor a prediction is the second class in {rows} rows",
+    "r2": "the label is the same in all of {rows} rows",
+}
+
+
+@dataclass(frozen=True)
+class _Sampling:
+    confidence: float
+    resamples: int
+    seed: int
+
+
+def estimate(
+    metric: Metric, y: Floats, prediction: Floats, *, confidence: float, resamples: int, seed: int
+) -> Estimate:
+    """Measure `metric` on the rows whose label is known, with a moving-block bootstrap interval.
+
+    With more than two classes `roc_auc`, `average_precision` and `f1` are the mean over the classes that occur. Where the
+    metric is not defined the value is `None` and `note` says why; resamples where it is not are left out and counted there.
+
+    Parameters
+    ----------
+    y:
+        Labels in event-time order, (rows,): class numbers `0..k-1` or values; NaN where the label is not known.
+    prediction:
+        Class probabilities (rows, k), or values (rows,).
+    confidence:
+        Share of such intervals that hold the true value, for example 0.95.
+    resamples, seed:
+        Bootstrap resamples, of whose percentiles the interval is made; the same seed gives the same interval.
+
+    Raises
+    ------
+    UsageError
+        The shapes do not fit each other or the metric; a retry gives the same.
+
+    References
+    ----------
+    Künsch, "The jackknife and the bootstrap for general stationary observations", Annals of Statistics 17, 1989.
+
+    Examples
+    --------
+    >>> y = np.array([0.0, 1.0] * 50)
+    >>> prediction = np.column_stack([1 - y, y])
+    >>> found = estimate("accuracy", y, prediction, confidence=0.95, resamples=100, seed=7)
+    >>> found.value, found.low, found.high, found.rows
+    (1.0, 1.0, 1.0, 100)
+    """
+    y, prediction = _checked(metric, y, prediction)
+    known = np.isfinite(y)
+    return _estimates(metric, y[known], [prediction[known]], _Sampling(confidence, resamples, seed))[0]
+
+
+def compare(  # noqa: PLR0913 - each is named at the call
+    metric: Metric,
+    y: Floats,
+    challenger: Floats,
+    champion: Floats | None,
+    *,
+    slices: Mapping[str, NDArray[Any]],
+    confidence: float,
+    resamples: int,
+    seed: int,
+    all_metrics: Sequence[Metric],
+) -> Comparison:
+    """Measure two models on the same rows and the difference between them on the same resamples.
+
+    Pairing takes out of the difference what makes a row hard for both. Shapes, rows without a label, undefined values
+    and errors are as in `estimate`.
+
+    Parameters
+    ----------
+    challenger, champion:
+        Predictions of the two models, columns in the same order of classes; `None` when there is no champion.
+    slices:
+        Column name to its value in each row; each of its 50 most frequent values is compared on its own rows.
+    all_metrics:
+        Metrics to give both models' values of, without intervals.
+    """
+    y, challenger = _checked(metric, y, challenger)
+    known = np.isfinite(y)
+    sampling = _Sampling(confidence, resamples, seed)
+    truth, new = y[known], challenger[known]
+    if champion is None:
+        alone = _estimates(metric, truth, [new], sampling)[0]
+        return Comparison(metric=metric, rows=len(truth), challenger=alone, metrics=_values(all_metrics, truth, new))
+    old = _checked(metric, y, champion)[1][known]
+    of_new, of_old, difference = _estimates(metric, truth, [new, old], sampling)
+    return Comparison(
+        metric=metric,
+        rows=len(truth),
+        challenger=of_new,
+        champion=of_old,
+        difference=difference,
+        slices=tuple(
+            _slices(metric, truth, [new, old], {name: column[known] for name, column in slices.items()}, sampling)
+        ),
+        negative_flip_rate=_negative_flip_rate(truth, new, old),
+        metrics=_values(all_metrics, truth, new, old),
+    )
+
+
+def row_errors(y: Floats, prediction: Floats, task_kind: Literal["classification", "regression"]) -> Floats:
+    """Return how wrong each row's prediction is: 1 minus the probability of the true class, or the absolute residual.
+
+    NaN where the label is not known.
+
+    >>> row_errors(np.array([0.0, 1.0, np.nan]), np.array([[0.75, 0.25], [0.5, 0.5], [1.0, 0.0]]), "classification")
+    array([0.25, 0.5 ,  nan])
+    """
+    y = np.asarray(y, dtype=np.float64)
+    prediction = np.asarray(prediction, dtype=np.float64)
+    known = np.isfinite(y)
+    errors = np.full(len(y), np.nan)
+    if task_kind == "classification":
+        errors[known] = 1 - _performance.probability_of_truth(y[known], prediction[known])
+    else:
+        errors[known] = np.abs(y[known] - prediction[known])
+    return errors
+
+
+def _checked(metric: Metric, y: Floats, prediction: Floats) -> tuple[Floats, Floats]:
+    y = np.asarray(y, dtype=np.float64)
+    prediction = np.asarray(prediction, dtype=np.float64)
+    dimensions = 2 if metric in METRICS["classification"] else 1
+    if y.ndim != 1 or prediction.ndim != dimensions or len(prediction) != len(y):
+        wanted = "class probabilities (rows, classes)" if dimensions == 2 else "values (rows,)"  # noqa: PLR2004
+        msg = (
+            f"{metric} cannot be measured on labels of shape {y.shape} and predictions of shape {prediction.shape}; "
+            f"it needs labels (rows,) and {wanted}; a retry gives the same"
+        )
+        raise UsageError(msg)
+    return y, prediction
+
+
+def _slices(
+    metric: Metric, y: Floats, pair: Sequence[Floats], columns: Mapping[str, NDArray[Any]], sampling: _Sampling
+) -> Iterator[SliceComparison]:
+    for column, values in columns.items():
+        for value, at in _performance.positions_by_value(values, MOST_SLICES):
+            difference = _estimates(metric, y[at], [prediction[at] for prediction in pair], sampling)[2]
+            yield SliceComparison(column=column, value=value, rows=len(at), difference=difference)
+
+
+def _estimates(metric: Metric, y: Floats, predictions: Sequence[Floats], sampling: _Sampling) -> list[Estimate]:
+    """Return the estimate for each prediction and, when there are two, for the first minus the second, above 0 better."""
+    points = [_point(metric, y, prediction) for prediction in predictions]
+    values = [value for value, _ in points]
+    notes = [note for _, note in points]
+    if len(predictions) == 2:  # noqa: PLR2004
+        values.append(_better_by(metric, values[0], values[1]))
+        notes.append(notes[0] or notes[1])
+    if len(y) < FEWEST_ROWS or None in values:
+        few = f"{len(y)} rows are too few for an interval, which needs {FEWEST_ROWS}" if len(y) < FEWEST_ROWS else ""
+        return [
+            Estimate(metric=metric, value=value, rows=len(y), note=note or few)
+            for value, note in zip(values, notes, strict=True)
+        ]
+    statistics = [_performance.statistic(metric, y, prediction) for prediction in predictions]
+    samples = _performance.bootstrap(statistics, len(y), sampling.resamples, sampling.seed)
+    if len(predictions) == 2:  # noqa: PLR2004
+        sign = 1 if GREATER_IS_BETTER[metric] else -1
+        samples = np.vstack([samples, sign * (samples[0] - samples[1])])
+    return [_with_interval(metric, value, row, len(y), sampling) for value, row in zip(values, samples, strict=True)]
+
+
+def _with_interval(metric: Metric, value: float | None, samples: Floats, rows: int, sampling: _Sampling) -> Estimate:
+    defined = samples[np.isfinite(samples)]
+    left_out = len(samples) - len(defined)
+    note = f"not defined in {left_out} of {len(samples)} resamples, which were left out" if left_out else ""
+    if len(defined) < _DEFINED_SHARE * len(samples):
+        return Estimate(metric=metric, value=value, rows=rows, note=f"{note}: too many for an interval")
+    tail = (1 - sampling.confidence) / 2
+    low, high = np.quantile(defined, [tail, 1 - tail])
+    return Estimate(metric=metric, value=value, low=float(low), high=float(high), rows=rows, note=note)
+
+
+def _point(metric: Metric, y: Floats, prediction: Floats) -> tuple[float | None, str]:
+    """Return the value on all rows, or `None` and why there is none."""
+    if len(y) == 0:
+        return None, "no row has a known label"
+    wrong = len(prediction) - int(np.isfinite(prediction.reshape(len(prediction), -1)).all(axis=1).sum())
+    if wrong:
+        return None, f"the prediction is not a finite number in {wrong} of {len(y)} rows"
+    with np.errstate(over="ignore", invalid="ignore"):
+        value = _performance.statistic(metric, y, prediction)(np.ones(len(y)))
+    if np.isfinite(value):
+        return value, ""
+    return None, _NOT_DEFINED.get(metric, "not a finite number in {rows} rows").format(rows=len(y))
+
+
+def _values(
+    metrics: Sequence[Metric], y: Floats, challenger: Floats, champion: Floats | None = None
+) -> dict[str, tuple[float | None, float | None]]:
+    pairs = ((name, _point(name, y, challenger)[0]) for name in metrics)
+    return {name: (value, None if champion is None else _point(name, y, champion)[0]) for name, value in pairs}
+
+
+def _better_by(metric: Metric, challenger: float | None, champion: float | None) -> float | None:
+    if challenger is None or champion is None:
+        return None
+    return challenger - champion if GREATER_IS_BETTER[metric] else champion - challenger
+
+
+def _negative_flip_rate(y: Floats, challenger: Floats, champion: Floats) -> float | None:
+    """Return the share of rows the champion has right and the challenger wrong; `None` for values and without rows.
+
+    Yan et al., "Positive-congruent training: towards regression-free model updates", CVPR 2021.
+    """
+    if challenger.ndim == 1 or len(y) == 0:
+        return None
+    return float(np.mean(_performance.hits(y, champion) & ~_performance.hits(y, challenger)))

@@ -1,0 +1,1 @@
+"""Evidence in, decision out: pure, without clock, randomness, files or network."""

@@ -1,0 +1,156 @@
+"""Two DAGs for each model file: `<model>.watch` looks and decides, `<model>.train` retrains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable
+from airflow.sdk.exceptions import AirflowFailException
+
+from continuous_training.provider.hooks import configured_settings
+from continuous_training.provider.operators import (
+    CollectDataOperator,
+    DecideRetrainingOperator,
+    DeployChampionOperator,
+    EvaluateChallengerOperator,
+    PlanRunOperator,
+    PrepareFeaturesOperator,
+    PromoteChallengerOperator,
+    ScoreWindowOperator,
+    TrainChallengerOperator,
+    ValidateDataOperator,
+    retrain_asset,
+)
+from continuous_training.provider.pods import pod_task
+from continuous_training.provider.requests import train_params
+from continuous_training.provider.sensors import NewWindowSensor
+from continuous_training.spec import load_specs
+
+if TYPE_CHECKING:
+    from continuous_training.core.errors import SpecError
+    from continuous_training.provider.operators import StepOperator
+    from continuous_training.spec import ModelSpec
+
+TAG = "continuous-training"
+
+
+def build_dags(models: str | Path | None = None) -> dict[str, DAG]:
+    """Return all DAGs of the model files in a folder, by name.
+
+    A wrong model file becomes one DAG `<file>.invalid` that shows what is wrong; the other models are not affected.
+
+    Parameters
+    ----------
+    models:
+        Folder of the model files; the default is the deployment's.
+    """
+    specs, errors = load_specs(Path(models or configured_settings().models))
+    dags = [build(spec) for spec in specs.values() for build in (build_train_dag, build_watch_dag)]
+    dags += [_build_invalid_dag(name, error) for name, error in errors.items()]
+    return {dag.dag_id: dag for dag in dags}
+
+
+def build_train_dag(spec: ModelSpec, **arguments: Any) -> DAG:
+    """Return the training DAG of a model.
+
+    Parameters
+    ----------
+    arguments:
+        Passed to `DAG`, over what the model file says.
+    """
+    asset = retrain_asset(spec.model)
+    schedule: Any = [asset]
+    if spec.retraining.schedule is not None:
+        timetable = CronTriggerTimetable(spec.retraining.schedule, timezone=spec.retraining.timezone)
+        schedule = AssetOrTimeSchedule(timetable=timetable, assets=[asset])
+    settings: dict[str, Any] = {
+        "dag_id": f"{spec.model}.train",
+        "schedule": schedule,
+        "description": f"Train a challenger of {spec.model} and promote it when it is shown to be better",
+        "doc_md": _document(spec),
+        "params": train_params(),
+        "max_active_runs": 1,
+        "catchup": False,
+        "tags": [TAG, spec.model],
+    }
+    with DAG(**{**settings, **arguments}) as dag:
+        plan = PlanRunOperator(task_id="plan", spec=spec, doc_md=PlanRunOperator.__doc__)
+        work = [_work_task(operator, spec, plan) for operator in TRAIN_WORK]
+        promote = PromoteChallengerOperator(task_id="promote", spec=spec, run=plan.output, doc_md=PromoteChallengerOperator.__doc__)
+        deploy = DeployChampionOperator(
+            task_id="deploy", spec=spec, run=plan.output, promotion=promote.output, doc_md=DeployChampionOperator.__doc__
+        )
+        tasks = [plan, *work, promote, deploy]
+        for earlier, later in zip(tasks, tasks[1:], strict=False):
+            earlier >> later
+    return dag
+
+
+def build_watch_dag(spec: ModelSpec, **arguments: Any) -> DAG:
+    """Return the DAG that waits for each window of a model, scores it and decides.
+
+    Parameters
+    ----------
+    arguments:
+        Passed to `DAG`, over what the model file says.
+    """
+    settings: dict[str, Any] = {
+        "dag_id": f"{spec.model}.watch",
+        "schedule": "@continuous",
+        "description": f"Look at each new window of {spec.model} and decide whether to retrain",
+        "doc_md": _document(spec),
+        "max_active_runs": 1,
+        "catchup": False,
+        "tags": [TAG, spec.model],
+    }
+    with DAG(**{**settings, **arguments}) as dag:
+        wait = NewWindowSensor(task_id="wait", spec=spec, doc_md=NewWindowSensor.__doc__, poll_seconds=_poll_seconds(spec))
+        plan = PlanRunOperator(task_id="plan", spec=spec, kind="watch", doc_md=PlanRunOperator.__doc__)
+        score = _work_task(ScoreWindowOperator, spec, plan)
+        decide = DecideRetrainingOperator(task_id="decide", spec=spec, run=plan.output, doc_md=DecideRetrainingOperator.__doc__)
+        wait >> plan >> score >> decide
+    return dag
+
+
+TRAIN_WORK: tuple[type[StepOperator], ...] = (
+    CollectDataOperator,
+    ValidateDataOperator,
+    PrepareFeaturesOperator,
+    TrainChallengerOperator,
+    EvaluateChallengerOperator,
+)
+
+
+def _work_task(operator: type[StepOperator], spec: ModelSpec, plan: PlanRunOperator) -> Any:
+    if spec.runner.kind == "kubernetes":
+        return pod_task(spec, operator.step, doc_md=operator.__doc__)
+    return operator(task_id=operator.step, spec=spec, run=plan.output, doc_md=operator.__doc__)
+
+
+def _poll_seconds(spec: ModelSpec) -> float:
+    """Look often enough that waiting adds under a thousandth of a window, between 2 seconds and 5 minutes."""
+    return min(300.0, max(2.0, spec.window.every.total_seconds() / 1000))
+
+
+def _document(spec: ModelSpec) -> str:
+    columns = ", ".join(spec.features.columns)
+    return (
+        f"### {spec.model}\n\n{spec.description}\n\n"
+        f"Predicts `{spec.task.label}` ({spec.task.kind}) from {columns}.\n\n"
+        f"`ct explain {spec.model}` says in words what this model file does; `ct history {spec.model}` lists every decision."
+    )
+
+
+def _build_invalid_dag(name: str, error: SpecError) -> DAG:
+    from airflow.sdk import task
+
+    message = str(error)
+    with DAG(f"{name}.invalid", schedule=None, tags=[TAG, "invalid"], doc_md=f"### {name}.yaml is wrong\n\n```\n{message}\n```") as dag:
+
+        @task(task_id="wrong_model_file", retries=0)
+        def fail() -> None:
+            raise AirflowFailException(message)
+
+        fail()
+    return dag

@@ -1,0 +1,149 @@
+"""Connections: where this deployment keeps things, and its MLflow server."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseHook, conf
+from airflow.sdk.exceptions import AirflowNotFoundException
+
+from continuous_training.settings import Settings
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
+    from mlflow import MlflowClient
+
+_OPTIONS = {
+    "home": "CT_HOME",
+    "models": "CT_MODELS",
+    "artefacts": "CT_ARTEFACTS",
+    "ledger": "CT_LEDGER",
+    "locations": "CT_LOCATIONS",
+    "registry": "MLFLOW_TRACKING_URI",
+}
+
+
+def configured_settings() -> Settings:
+    """Return the settings of Airflow's section `[continuous_training]`; what is not set there comes from the environment.
+
+    No connection is read, so this is safe while a DAG file is parsed.
+    """
+    configured = {variable: conf.get("continuous_training", option, fallback="") for option, variable in _OPTIONS.items()}
+    return Settings.from_environment({**os.environ, **{name: value for name, value in configured.items() if value}})
+
+
+class ContinuousTrainingHook(BaseHook):
+    """The artefact store and the ledger of this deployment.
+
+    Parameters
+    ----------
+    continuous_training_conn_id:
+        Connection whose host is the artefact store's URL and whose password is the ledger's URL. When no such
+        connection exists the configuration section `[continuous_training]` and the environment say where things are.
+    mlflow_conn_id:
+        Connection of the registry, likewise.
+    """
+
+    conn_name_attr = "continuous_training_conn_id"
+    default_conn_name = "continuous_training_default"
+    conn_type = "continuous_training"
+    hook_name = "Continuous Training"
+
+    def __init__(
+        self, continuous_training_conn_id: str = default_conn_name, mlflow_conn_id: str = "mlflow_default", **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.continuous_training_conn_id = continuous_training_conn_id
+        self.mlflow_conn_id = mlflow_conn_id
+
+    def get_conn(self) -> Settings:
+        """Return the settings of this deployment with what the connections say."""
+        configured = configured_settings()
+        connection = _find(self.continuous_training_conn_id)
+        changes: dict[str, Any] = {}
+        if connection is not None:
+            changes |= {"artefacts": connection.host} if connection.host else {}
+            changes |= {"ledger": connection.password} if connection.password else {}
+        registry = MLflowHook(self.mlflow_conn_id).tracking_uri()
+        changes |= {"registry": registry} if registry else {}
+        return configured.model_copy(update=changes)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Write to the artefact store and open the ledger."""
+        from continuous_training.core.errors import ContinuousTrainingError
+        from continuous_training.ledger import Ledger
+        from continuous_training.storage import Store
+
+        settings = self.get_conn()
+        try:
+            Store(settings.artefacts).put(b"continuous training can write here")
+            Ledger(settings.ledger)
+        except ContinuousTrainingError as error:
+            return False, str(error)
+        return True, "The artefact store takes objects and the ledger opens"
+
+
+class MLflowHook(BaseHook):
+    """An MLflow server.
+
+    Parameters
+    ----------
+    mlflow_conn_id:
+        Connection whose host is the tracking URI; login and password, or a password alone as a token, are optional.
+    """
+
+    conn_name_attr = "mlflow_conn_id"
+    default_conn_name = "mlflow_default"
+    conn_type = "mlflow"
+    hook_name = "MLflow"
+
+    def __init__(self, mlflow_conn_id: str = default_conn_name, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.mlflow_conn_id = mlflow_conn_id
+
+    def tracking_uri(self) -> str | None:
+        """Return the tracking URI of the connection, or `None` when there is no such connection."""
+        connection = _find(self.mlflow_conn_id)
+        return connection.host if connection is not None else None
+
+    def public_url(self) -> str | None:
+        """Return the URL for people's browsers, or `None` when the registry has no web page."""
+        connection = _find(self.mlflow_conn_id)
+        named = connection.extra_dejson.get("public_url") if connection is not None else None
+        url = named or self.tracking_uri() or configured_settings().registry
+        return url.rstrip("/") if url.startswith(("http://", "https://")) else None
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables MLflow's client reads its credentials from."""
+        connection = _find(self.mlflow_conn_id)
+        if connection is None or not connection.password:
+            return {}
+        if connection.login:
+            return {"MLFLOW_TRACKING_USERNAME": connection.login, "MLFLOW_TRACKING_PASSWORD": connection.password}
+        return {"MLFLOW_TRACKING_TOKEN": connection.password}
+
+    def get_conn(self) -> MlflowClient:
+        """Return a client of the server."""
+        os.environ.update(self.environment())
+        from mlflow import MlflowClient
+
+        return MlflowClient(self.tracking_uri() or configured_settings().registry)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Ask the server for one registered model."""
+        from mlflow.exceptions import MlflowException
+
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        try:
+            self.get_conn().search_registered_models(max_results=1)
+        except MlflowException as error:
+            return False, f"MLflow does not answer: {str(error)[:300]}"
+        return True, "MLflow answers"
+
+
+def _find(conn_id: str) -> Connection | None:
+    try:
+        return BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException:
+        return None

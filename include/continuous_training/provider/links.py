@@ -1,0 +1,48 @@
+"""Buttons on a task that lead to what it made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow.sdk import BaseOperatorLink
+
+if TYPE_CHECKING:
+    from airflow.models.taskinstancekey import TaskInstanceKey
+    from airflow.sdk import BaseOperator
+
+
+class _ResultLink(BaseOperatorLink):
+    """A link that the operator worked out while it ran; Airflow asks for it in the same process when the task ends."""
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002 - Airflow's signature
+        return getattr(operator, "links", {}).get(self.name, "")
+
+
+class MLflowRunLink(_ResultLink):
+    """The MLflow run of the challenger."""
+
+    name = "MLflow run"
+
+
+class ModelVersionLink(_ResultLink):
+    """The version in the model registry."""
+
+    name = "Model version"
+
+
+class DataDocsLink(_ResultLink):
+    """The report of the data check."""
+
+    name = "Data Docs"
+
+
+def result_links(public_url: str | None, model: str, facts: dict[str, object]) -> dict[str, str]:
+    """Return the links that the facts of a promote step lead to, by name."""
+    if public_url is None or "mlflow_run" not in facts:
+        return {}
+    run = f"{public_url}/#/experiments/{facts['mlflow_experiment']}/runs/{facts['mlflow_run']}"
+    return {
+        MLflowRunLink.name: run,
+        ModelVersionLink.name: f"{public_url}/#/models/{model}/versions/{facts['registry_version']}",
+        DataDocsLink.name: f"{run}/artifacts/reports/data_docs.html",
+    }

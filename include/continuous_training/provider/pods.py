@@ -1,0 +1,79 @@
+"""A work step as a pod: the arguments of a KubernetesPodOperator, and nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from continuous_training.provider.hooks import configured_settings
+
+if TYPE_CHECKING:
+    from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+
+    from continuous_training.settings import Settings
+    from continuous_training.spec import ModelSpec
+
+USER = 10001
+XCOM_RESULT = "/airflow/xcom/return.json"
+# The plan's answer is JSON that Airflow renders into the variable; the model file itself holds no template.
+PLANNED_RUN = "{{ ti.xcom_pull(task_ids='plan')['facts']['run'] | tojson }}"
+
+
+def pod_task(spec: ModelSpec, step: str, **arguments: Any) -> KubernetesPodOperator:
+    """Return the task that runs `step` in a pod."""
+    from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+
+    return KubernetesPodOperator(task_id=step, **pod_arguments(spec, step, configured_settings()), **arguments)
+
+
+def pod_arguments(spec: ModelSpec, step: str, settings: Settings) -> dict[str, Any]:
+    """Return the arguments of the KubernetesPodOperator that runs one work step.
+
+    The pod is unprivileged and cannot write but to two empty directories; credentials come from the Secret that the
+    runner names, never from the specification. The ledger and the registry are not told to it.
+    """
+    from kubernetes.client import models as k8s
+
+    runner = spec.runner
+    assert runner.kind == "kubernetes"
+    resources = {"cpu": runner.resources.cpu, "memory": runner.resources.memory}
+    told = {"CT_HOME": "/work", "CT_ARTEFACTS": settings.artefacts, "CT_LOCATIONS": settings.to_environment()["CT_LOCATIONS"]}
+    secret = [] if runner.secret is None else [k8s.V1EnvFromSource(secret_ref=k8s.V1SecretEnvSource(name=runner.secret))]
+    return {
+        "name": f"ct-{spec.model.replace('_', '-')}-{step}"[:63],
+        "namespace": runner.namespace,
+        "image": runner.image,
+        "cmds": ["ct", "step", step],
+        "env_vars": {
+            **told,
+            "CT_SPEC": spec.model_dump_json(),
+            "CT_RUN": PLANNED_RUN,
+            "CT_RESULT": XCOM_RESULT,
+            "HOME": "/work",
+            "TRANSFORMERS_VERBOSITY": "error",
+        },
+        "env_from": secret,
+        "labels": {"app": "continuous-training", "model": spec.model, "step": step},
+        "container_resources": k8s.V1ResourceRequirements(requests=resources, limits=resources),
+        "security_context": k8s.V1PodSecurityContext(
+            run_as_non_root=True,
+            run_as_user=USER,
+            run_as_group=USER,
+            fs_group=USER,
+            seccomp_profile=k8s.V1SeccompProfile(type="RuntimeDefault"),
+        ),
+        "container_security_context": k8s.V1SecurityContext(
+            allow_privilege_escalation=False,
+            read_only_root_filesystem=True,
+            capabilities=k8s.V1Capabilities(drop=["ALL"]),
+        ),
+        "volumes": [k8s.V1Volume(name=name, empty_dir=k8s.V1EmptyDirVolumeSource()) for name in ("work", "tmp")],
+        "volume_mounts": [k8s.V1VolumeMount(name="work", mount_path="/work"), k8s.V1VolumeMount(name="tmp", mount_path="/tmp")],
+        "service_account_name": runner.service_account,
+        "automount_service_account_token": False,
+        "startup_timeout_seconds": int(runner.startup.total_seconds()),
+        "on_finish_action": "delete_succeeded_pod",
+        "do_xcom_push": True,
+        "deferrable": True,
+        "durable": True,
+        "retries": 2,
+    }

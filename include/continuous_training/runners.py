@@ -1,0 +1,39 @@
+"""Where the work steps of a model run. The provider turns these values into tasks."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from continuous_training.core.duration import Duration
+from continuous_training.core.frozen import Frozen
+
+
+class Subprocess(Frozen):
+    """A process of its own beside the Airflow worker."""
+
+    kind: Literal["subprocess"] = "subprocess"
+
+
+class Resources(Frozen):
+    """What one pod asks for and may not exceed, in Kubernetes quantities."""
+
+    cpu: str = Field("1", pattern=r"^\d+(\.\d+)?m?$")
+    memory: str = Field("2Gi", pattern=r"^\d+(\.\d+)?(Ki|Mi|Gi|Ti)?$")
+
+
+class Kubernetes(Frozen):
+    """A pod for each work step."""
+
+    kind: Literal["kubernetes"] = "kubernetes"
+    image: str = Field(min_length=1, max_length=500, description="Image with this package installed; pin it by digest.")
+    namespace: str = Field("default", pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
+    resources: Resources = Field(default_factory=Resources)
+    secret: str | None = Field(
+        None, pattern=r"^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$",
+        description="Kubernetes Secret whose keys become environment variables: store, registry and source credentials.",
+    )
+    service_account: str | None = Field(None, pattern=r"^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$")
+    startup: Duration = Field("10 minutes", validate_default=True, description="How long a pod may wait for its node and image.")
+
+
+AnyRunner = Annotated[Subprocess | Kubernetes, Field(discriminator="kind")]

@@ -1,0 +1,63 @@
+"""Where this deployment keeps things. Model files name locations; only the deployment says what they are."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field
+
+from continuous_training.core.errors import UsageError
+from continuous_training.core.frozen import Frozen
+
+
+class Settings(Frozen):
+    """The locations and services of one deployment.
+
+    Examples
+    --------
+    >>> Settings.from_environment({"CT_HOME": "/srv/ct"}).ledger
+    'sqlite:////srv/ct/ledger.db'
+    """
+
+    home: str = Field(description="Folder for everything local: logs, caches, the serving state.")
+    models: str = Field(description="Folder of the model files.")
+    artefacts: str = Field(description="URL of the artefact store; any fsspec URL.")
+    ledger: str = Field(description="SQLAlchemy URL of the ledger.", repr=False)
+    registry: str = Field(description="MLflow tracking URI.")
+    locations: dict[str, str] = Field(default_factory=dict, description="Names that `{name}` in a source path stands for.")
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Read `CT_HOME`, `CT_MODELS`, `CT_ARTEFACTS`, `CT_LEDGER`, `CT_LOCATIONS` (JSON) and `MLFLOW_TRACKING_URI`.
+
+        Only `CT_HOME` matters at first (default: `.ct` in the working folder): the others default to places inside it,
+        the model files to `include/models`.
+        """
+        home = Path(environment.get("CT_HOME", ".ct")).absolute()
+        models = Path(environment.get("CT_MODELS", "include/models")).absolute()
+        try:
+            locations = json.loads(environment.get("CT_LOCATIONS", "{}"))
+        except ValueError as error:
+            msg = f"CT_LOCATIONS is not JSON ({error}); write an object of names and URLs, for example " '{"data": "/srv/data"}'
+            raise UsageError(msg) from error
+        return cls(
+            home=str(home),
+            models=str(models),
+            artefacts=environment.get("CT_ARTEFACTS", str(home / "artefacts")),
+            ledger=environment.get("CT_LEDGER", f"sqlite:///{home / 'ledger.db'}"),
+            registry=environment.get("MLFLOW_TRACKING_URI", f"sqlite:///{home / 'mlflow.db'}"),
+            locations={"data": str(home / "data"), **locations},
+        )
+
+    def to_environment(self) -> dict[str, str]:
+        """Return the variables that `from_environment` reads back to the same settings."""
+        return {
+            "CT_HOME": self.home,
+            "CT_MODELS": self.models,
+            "CT_ARTEFACTS": self.artefacts,
+            "CT_LEDGER": self.ledger,
+            "CT_LOCATIONS": json.dumps(self.locations),
+            "MLFLOW_TRACKING_URI": self.registry,
+        }

@@ -1,0 +1,195 @@
+"""The model file: one YAML file describes one model, and this is all it can say."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import AwareDatetime, Field, ValidationError, model_validator
+
+from continuous_training import spec_errors, strict_yaml, validation
+from continuous_training.core.data_check import Suite
+from continuous_training.core.digest import digest
+from continuous_training.core.duration import Duration, format_duration
+from continuous_training.core.errors import SpecError
+from continuous_training.core.frozen import Frozen
+from continuous_training.core.quality import METRICS, Metric
+from continuous_training.core.task import Features, Task
+from continuous_training.core.window import Window, last_tile_end
+from continuous_training.deployers import AnyDeployer, Local
+from continuous_training.detectors import AnyDetector
+from continuous_training.policies.promotion import PromotionPolicy
+from continuous_training.policies.retraining import RetrainingPolicy
+from continuous_training.runners import AnyRunner, Subprocess
+from continuous_training.sources import AnySource
+from continuous_training.trainers import AnyTrainer, Cleaning
+
+SuiteFile = Annotated[str, Field(pattern=r"^[\w-]+\.yaml$")]
+MODEL_NAME = r"^[a-z][a-z0-9_]{0,62}$"
+
+
+class Windows(Frozen):
+    """How much data is one look, and how much is one training."""
+
+    reference: Duration = Field(description="Length of the rows a challenger is trained and judged on.")
+    current: Duration = Field(description="Length of the rows one look scores.")
+    every: Duration = Field(description="Distance between two looks; windows end at multiples of it after `anchor`.")
+    anchor: AwareDatetime = Field(
+        datetime(1970, 1, 5, tzinfo=UTC), description="A moment at which one window ends. The default is a Monday, midnight UTC."
+    )
+
+    @model_validator(mode="after")
+    def _lengths(self) -> Self:
+        if not timedelta(0) < self.every <= self.current <= self.reference:
+            msg = (
+                f"lengths must satisfy 0 < every <= current <= reference; got every {format_duration(self.every)}, "
+                f"current {format_duration(self.current)}, reference {format_duration(self.reference)}"
+            )
+            raise ValueError(msg)
+        return self
+
+    def last_end(self, moment: datetime) -> datetime:
+        """Return the latest window end that is not after `moment`."""
+        return last_tile_end(moment, self.every, self.anchor)
+
+    def current_window(self, end: datetime) -> Window:
+        """Return the current window that ends at `end`."""
+        return Window(start=end - self.current, end=end)
+
+    def reference_window(self, end: datetime) -> Window:
+        """Return the reference window that ends at `end`."""
+        return Window(start=end - self.reference, end=end)
+
+
+class Split(Frozen):
+    """Shares of the reference window, in order of time: train, then tune, then hold-out (the rest)."""
+
+    train: float = Field(0.70, gt=0, lt=1, description="Oldest rows: the model is fitted on them.")
+    tune: float = Field(0.15, gt=0, lt=1, description="Next rows: parameters are chosen on them.")
+
+    @model_validator(mode="after")
+    def _leave_hold_out(self) -> Self:
+        if self.train + self.tune > 0.99:  # noqa: PLR2004 - less than one row in a hundred judges nothing
+            msg = f"train + tune must leave at least 0.01 for the hold-out; got {self.train + self.tune:g}"
+            raise ValueError(msg)
+        return self
+
+
+class PerformanceRule(Frozen):
+    """A limit for the realised quality of the champion."""
+
+    metric: Metric = Field(description="Quality measured on the labels of the current window.")
+    below: float | None = Field(None, description="Fires when the metric is lower than this.")
+    above: float | None = Field(None, description="Fires when the metric is higher than this.")
+    windows: int = Field(1, ge=1, le=50, description="Windows in a row that must cross the limit.")
+
+    @model_validator(mode="after")
+    def _one_limit(self) -> Self:
+        if (self.below is None) == (self.above is None):
+            msg = "give exactly one of below and above"
+            raise ValueError(msg)
+        return self
+
+
+class ModelSpec(Frozen):
+    """One model: what it predicts, from which rows, when it is retrained, and when a challenger may replace it."""
+
+    model: str = Field(pattern=MODEL_NAME, description="Name of the model; its DAGs are <model>.train and <model>.watch.")
+    description: str = Field("", max_length=2000, description="Shown on the DAG page.")
+    task: Task
+    features: Features
+    source: AnySource
+    window: Windows
+    cleaning: Cleaning = Field(default_factory=Cleaning)
+    split: Split = Field(default_factory=Split)
+    expectations: SuiteFile | Suite | None = Field(
+        None, description="File in the expectations folder, or the suite itself; a failed critical check stops a run before training."
+    )
+    min_rows: int = Field(1000, ge=50, description="A reference window with fewer labelled rows is not trained on.")
+    trainer: AnyTrainer
+    drift: tuple[AnyDetector, ...] = Field((), description="Detectors; each is one signal of the retraining policy.")
+    performance: tuple[PerformanceRule, ...] = Field((), description="Limits of realised quality; each is one signal.")
+    retraining: RetrainingPolicy = Field(default_factory=RetrainingPolicy)
+    promotion: PromotionPolicy
+    deployment: AnyDeployer = Field(default_factory=Local)
+    runner: AnyRunner = Field(default_factory=Subprocess)
+    seed: int = Field(7, ge=0, le=2**31 - 1, description="Seed of everything random: search, sampling, bootstrap.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        self.cleaning.check(self.features)
+        problems = [*self._metric_problems(), *self._column_problems()]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def _metric_problems(self) -> list[str]:
+        fitting = METRICS[self.task.kind]
+        named = [self.promotion.metric, *(rule.metric for rule in self.performance)]
+        return [
+            f"metric {name} does not fit {self.task.kind}; use one of {', '.join(fitting)}"
+            for name in sorted(set(named) - set(fitting))
+        ]
+
+    def _column_problems(self) -> list[str]:
+        reserved = {self.task.label, self.task.event_time}
+        leaking = [name for name in self.features.columns if name in reserved]
+        problems = [f"{name} is the label or the event time and cannot be a feature" for name in leaking]
+        known = set(self.features.columns)
+        for number, detector in enumerate(self.drift):
+            columns = getattr(detector, "columns", "all")
+            unknown = [] if columns == "all" else [name for name in columns if name not in known]
+            problems += [f"drift[{number}] names {name}, which is not a feature" for name in unknown]
+        problems += [
+            f"promotion.slices names {name}, which is not a categorical feature"
+            for name in self.promotion.slices
+            if name not in self.features.categorical
+        ]
+        return problems
+
+    @property
+    def digest(self) -> str:
+        """Return the digest of everything that can change the trained model; how it is started and served cannot."""
+        return digest(self.model_dump(mode="json", exclude={"description", "runner", "deployment", "retraining", "performance"}))
+
+
+def load_spec(path: Path) -> ModelSpec:
+    """Return the model that the YAML file `path` describes, with the suite it names read in.
+
+    Suites are files in the folder `expectations` beside the folder of the model file.
+
+    Raises
+    ------
+    SpecError
+        The file cannot be read or is wrong; the message has file, line, key and the allowed values.
+    """
+    document = strict_yaml.read(path)
+    try:
+        spec = ModelSpec.model_validate(document.data)
+    except ValidationError as error:
+        raise spec_errors.explain_validation(error, document, ModelSpec) from error
+    if spec.model != path.stem:
+        msg = (
+            f"{path.name}: model: the name {spec.model!r} differs from the file's; name the file {spec.model}.yaml "
+            f"or the model {path.stem}. Nothing was run; a retry gives the same."
+        )
+        raise SpecError(msg)
+    if isinstance(spec.expectations, str):
+        columns = (*spec.features.columns, spec.task.label, spec.task.event_time)
+        suite = validation.load_suite(path.absolute().parent.parent / "expectations" / spec.expectations, columns)
+        # The suite is part of the model: another suite is another specification, and a pod needs no second file.
+        spec = spec.model_copy(update={"expectations": suite})
+    return spec
+
+
+def load_specs(folder: Path) -> tuple[dict[str, ModelSpec], dict[str, SpecError]]:
+    """Return the models of a folder by name, and for each wrong file its error; a wrong file never hides the others."""
+    specs: dict[str, ModelSpec] = {}
+    errors: dict[str, SpecError] = {}
+    for path in sorted(folder.glob("*.yaml")):
+        try:
+            specs[path.stem] = load_spec(path)
+        except SpecError as error:
+            errors[path.stem] = error
+    return specs, errors
+
+

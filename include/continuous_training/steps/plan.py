@@ -1,0 +1,124 @@
+"""Turn a request into one frozen run: which rows, seen from when, against which champion."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from continuous_training.core.decisions import RetrainingReason
+from continuous_training.core.digest import digest
+from continuous_training.core.errors import DataInvalid, SourceUnavailable
+from continuous_training.core.run import ChampionRef, Request, Run
+from continuous_training.ledger import Champion, Ledger
+from continuous_training.settings import Settings
+from continuous_training.spec import ModelSpec
+
+
+def plan(spec: ModelSpec, request: Request, settings: Settings, *, now: datetime) -> Run:
+    """Return the run that answers `request`; the same request twice gives the same run.
+
+    A train run ends at the newest window end whose labels have all matured at `as_of`; a watch run looks at the next
+    window that nobody has scored.
+
+    Raises
+    ------
+    SourceUnavailable
+        The source has no complete window yet: a retry later may find one.
+    DataInvalid
+        A watch was asked for before there is a champion.
+    """
+    ledger = Ledger(settings.ledger)
+    champion = ledger.champion(spec.model)
+    if request.kind == "watch":
+        return _plan_watch(spec, request, settings, champion)
+    end = newest_end(spec, request, settings, now)
+    window = spec.window.reference_window(end)
+    reason = RetrainingReason(
+        kind=request.reason,
+        text=request.text or _DEFAULT_TEXT[request.reason],
+        episode=request.episode or f"{request.reason}:{end:%Y-%m-%dT%H:%MZ}",
+    )
+    identity = {"model": spec.model, "spec": spec.digest, "window": str(window), "episode": reason.episode, "trials": request.trials}
+    run = Run(
+        model=spec.model,
+        kind="train",
+        key=digest(identity),
+        as_of=end + spec.task.label_delay,
+        window=window,
+        reason=reason,
+        spec_digest=spec.digest,
+        champion=_reference(champion),
+        trials=request.trials,
+    )
+    if not ledger.begin_run(run, now=now):
+        run = ledger.run(run.key).run  # the first plan stands: its fence and its champion are part of the evidence
+    return run.model_copy(update={"force": request.force, "dry_run": request.dry_run})
+
+
+def next_window_end(spec: ModelSpec, settings: Settings) -> datetime | None:
+    """Return the end of the next window to score, complete or not; `None` while there is no champion.
+
+    Windows follow one another after the champion's data and after the last one scored.
+    """
+    ledger = Ledger(settings.ledger)
+    champion = ledger.champion(spec.model)
+    if champion is None:
+        return None
+    scored = ledger.scored_until(spec.model)
+    first = ledger.history(spec.model)[-1].data_cutoff if scored is None else scored
+    return spec.window.last_end(first) + spec.window.every
+
+
+def is_complete(spec: ModelSpec, settings: Settings, end: datetime) -> bool:
+    """Tell whether all rows before `end` have arrived and their labels have matured, by the source's watermark."""
+    watermark = spec.source.watermark(task=spec.task, locations=settings.locations)
+    return watermark is not None and watermark >= end + spec.task.label_delay
+
+
+def _plan_watch(spec: ModelSpec, request: Request, settings: Settings, champion: Champion | None) -> Run:
+    if champion is None:
+        msg = f"{spec.model} has no champion yet, so there is nothing to watch; train it first: ct run train {spec.model}"
+        raise DataInvalid(msg)
+    end = next_window_end(spec, settings)
+    if request.as_of is not None:
+        end = spec.window.last_end(request.as_of - spec.task.label_delay)
+    if end is None or not is_complete(spec, settings, end):
+        msg = f"the window of {spec.model} that ends at {end:%Y-%m-%d %H:%MZ} is not complete yet; a retry after more data has landed may find it so"
+        raise SourceUnavailable(msg)
+    window = spec.window.current_window(end)
+    identity = {"model": spec.model, "spec": spec.model_dump(mode="json"), "window": str(window), "bundle": champion.bundle}
+    return Run(
+        model=spec.model,
+        kind="watch",
+        key=digest(identity),
+        as_of=end + spec.task.label_delay,
+        window=window,
+        spec_digest=spec.digest,
+        champion=_reference(champion),
+    )
+
+
+def newest_end(spec: ModelSpec, request: Request, settings: Settings, now: datetime) -> datetime:
+    watermark = spec.source.watermark(task=spec.task, locations=settings.locations)
+    if watermark is None:
+        msg = f"the source of {spec.model} has no rows yet; land data and ask again, a retry then finds it"
+        raise SourceUnavailable(msg)
+    moment = min(request.as_of or now, watermark, now)
+    return spec.window.last_end(moment - spec.task.label_delay)
+
+
+def _reference(champion: Champion | None) -> ChampionRef | None:
+    if champion is None:
+        return None
+    return ChampionRef(
+        fence=champion.fence, version=champion.version, run_key=champion.run_key, bundle=champion.bundle, data_cutoff=champion.data_cutoff
+    )
+
+
+_DEFAULT_TEXT = {
+    "schedule": "the schedule was due",
+    "drift": "the data drifted",
+    "performance": "the champion's quality fell",
+    "feedback": "feedback asked for it",
+    "manual": "somebody asked for it",
+    "config": "the model file changed",
+}

@@ -1,0 +1,93 @@
+"""Write again, from the ledger and the store, what MLflow and the serving pointer should show."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+from continuous_training.core.comparison import Comparison
+from continuous_training.deployers.base import Release
+from continuous_training.ledger import Ledger
+from continuous_training.registry import Entry, Registry
+from continuous_training.steps.context import Context
+
+
+
+SERVING_PACKAGES = ("airflow-provider-continuous-training", "lightgbm", "scikit-learn", "numpy", "pandas", "skops")
+
+
+def project_registry(context: Context, *, run_key: str, outcome: str) -> dict[str, Any]:
+    """Register the challenger of `run_key`, then let the aliases name what the ledger says.
+
+    `challenger` names the newest version under judgement; `champion` and `previous` follow the ledger's history.
+    """
+    registry = Registry(context.settings.registry)
+    model = context.spec.model
+    registered = registry.register(_entry(context, run_key))
+    registry.tag(model, registered.version, {"outcome": outcome})
+    ledger = Ledger(context.settings.ledger)
+    history = ledger.history(model)
+    aliases: dict[str, str | None] = {"challenger": registered.version}
+    if history:
+        champion = history[0]
+        shown = registry.register(_entry(context, champion.run_key)).version
+        ledger.record_projection(model, champion.fence, target="registry", value=shown, now=datetime.now(UTC))
+        aliases["champion"] = shown
+    previous = ledger.previous(model)
+    if previous is not None:
+        aliases["previous"] = registry.register(_entry(context, previous.run_key)).version
+    registry.point(model, aliases)
+    return {
+        "registry_version": registered.version,
+        "mlflow_run": registered.run_id,
+        "mlflow_experiment": registered.experiment_id,
+    }
+
+
+def project_serving(context: Context) -> dict[str, Any]:
+    """Let the deployer serve the ledger's champion and return what answers where."""
+    ledger = Ledger(context.settings.ledger)
+    champion = ledger.champion(context.spec.model)
+    if champion is None:
+        return {"outcome": "nothing to deploy", "url": ""}
+    release = Release(model=champion.model, version=champion.version, fence=champion.fence, bundle=champion.bundle)
+    url = context.spec.deployment.deploy(release, context.bundle(champion.bundle), home=context.cache)
+    ledger.record_projection(champion.model, champion.fence, target="serving", value=url, now=datetime.now(UTC))
+    return {"outcome": "deployed", "url": url, "version": champion.version, "fence": champion.fence}
+
+
+def _entry(context: Context, run_key: str) -> Entry:
+    comparison = Comparison.model_validate_json(context.read("evaluate", "comparison", run_key))
+    trained = context.manifest("train", run_key)
+    collected = context.manifest("collect", run_key)
+    evaluated = context.manifest("evaluate", run_key)
+    validated = context.manifest("validate", run_key)
+    metrics = {name: value for name, (value, _) in comparison.metrics.items() if value is not None}
+    reports = {
+        "comparison.json": context.read("evaluate", "comparison", run_key),
+        "verdict.json": context.read("evaluate", "verdict", run_key),
+    }
+    if "data_docs" in validated["outputs"]:
+        reports["data_docs.html"] = context.read("validate", "data_docs", run_key)
+    run = Ledger(context.settings.ledger).run(run_key).run
+    return Entry(
+        model=context.spec.model,
+        run_key=run_key,
+        bundle=context.bundle(trained["outputs"]["bundle"]),
+        features=context.spec.features,
+        requirements=tuple(f"{name}=={version(name)}" for name in SERVING_PACKAGES),
+        metrics={f"hold_out_{name}": value for name, value in metrics.items()},
+        parameters=trained["facts"]["parameters"],
+        tags={
+            "verdict": evaluated["facts"]["verdict"],
+            "verdict_text": evaluated["facts"]["text"][:500],
+            "reason": run.reason.kind if run.reason else "",
+            "reason_text": run.reason.text[:500] if run.reason else "",
+            "dataset_digest": collected["outputs"]["rows"],
+            "dataset_window": str(run.window),
+            "spec_digest": run.spec_digest,
+            "bundle_digest": trained["outputs"]["bundle"],
+        },
+        reports=reports,
+    )

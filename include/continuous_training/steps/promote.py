@@ -1,0 +1,51 @@
+"""Make the challenger champion when the gate says so: first in the ledger, then in the registry."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from continuous_training.core.decisions import GateVerdict, Outcome
+from continuous_training.ledger import Ledger
+from continuous_training.steps.context import Context, Output
+from continuous_training.steps.projection import project_registry
+
+if TYPE_CHECKING:
+    from continuous_training.core.run import Run
+
+
+def do(context: Context) -> Output:
+    """Compare-and-set the champion, then show the version and the aliases in MLflow.
+
+    The facts say `promoted`, `kept` or `dry_run`. Done twice, or after a crash anywhere, it ends the same.
+    """
+    run = context.run
+    ledger = Ledger(context.settings.ledger)
+    verdict = GateVerdict.model_validate_json(context.read("evaluate", "verdict"))
+    outcome, text = _outcome(run, verdict)
+    now = datetime.now(UTC)
+    if outcome == "promoted":
+        reason = run.reason.text if run.reason else ""
+        ledger.promote(
+            run.model,
+            run_key=run.key,
+            bundle=context.manifest("train")["outputs"]["bundle"],
+            data_cutoff=run.window.end,
+            fence_seen=run.fence,
+            reason=reason,
+            verdict=verdict,
+            now=now,
+        )
+    ledger.finish_run(run.key, outcome, text, now=now)
+    facts: dict[str, object] = {"outcome": outcome, "text": text, "verdict": verdict.outcome.value}
+    facts |= project_registry(context, run_key=run.key, outcome=outcome)
+    return Output(facts=facts)
+
+
+def _outcome(run: Run, verdict: GateVerdict) -> tuple[str, str]:
+    forced = run.force and verdict.outcome is Outcome.INCONCLUSIVE
+    if verdict.outcome is not Outcome.PASS and not forced:
+        return "kept", verdict.text
+    if run.dry_run:
+        return "dry_run", f"dry run: would promote. {verdict.text}"
+    return "promoted", f"forced: {verdict.text}" if forced else verdict.text

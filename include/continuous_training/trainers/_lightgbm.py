@@ -1,0 +1,125 @@
+"""Training and prediction with LightGBM."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import lightgbm as lgb
+import numpy as np
+
+from continuous_training.core.errors import ArtefactCorrupt, SpecError
+from continuous_training.trainers._search import Attempt, Parameters, Range, Search
+from continuous_training.trainers.base import Fitted
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from continuous_training.trainers.base import TrainingData
+    from continuous_training.trainers.lightgbm import LightGBM
+
+SPACE = {
+    "num_leaves": Range(7, 255, 31, log=True),
+    "learning_rate": Range(0.01, 0.3, 0.1, log=True),
+    "min_data_in_leaf": Range(5, 500, 20, log=True),
+    "feature_fraction": Range(0.4, 1.0, 1.0),
+    "bagging_fraction": Range(0.4, 1.0, 1.0),
+    "lambda_l1": Range(1e-8, 10.0, 0.0, log=True),
+    "lambda_l2": Range(1e-8, 10.0, 0.0, log=True),
+}
+_HIGHER_IS_BETTER = {"auc", "auc_mu", "average_precision"}
+_END = "\npandas_categorical:null\n"  # half a model's text makes LightGBM end the process
+_FEW_ROWS = 1000  # below, starting threads takes longer than predicting
+
+
+def fit(
+    trainer: LightGBM, data: TrainingData, *, seed: int, trials: int | None, warm_start: Parameters | None
+) -> Fitted:
+    """Return the best model of the search."""
+    settings = {
+        "bagging_freq": 1,  # without it LightGBM ignores bagging_fraction
+        **trainer.settings(data.classes),
+        "deterministic": True,
+        "force_row_wise": True,
+        "feature_pre_filter": False,  # the bins are shared by trials that differ in min_data_in_leaf
+        "seed": seed % 2**31,
+        "verbosity": -1,
+    }
+    try:
+        train, tune = _datasets(data, settings)
+
+        def evaluate(parameters: Parameters) -> Attempt:
+            return _train(settings | parameters, train, tune, trainer)
+
+        search = Search(evaluate, SPACE, dict(trainer.parameters), trainer.tuning)
+        best, parameters = search.run(data, seed=settings["seed"], trials=trials, warm_start=warm_start)
+        return Fitted(best.model(), parameters | best.found, search.trials)
+    except lgb.basic.LightGBMError as error:
+        msg = f"LightGBM refused trainer.parameters or the labels: {error}; mend the model file, a retry gives the same"
+        raise SpecError(msg) from error
+
+
+def _datasets(data: TrainingData, settings: Parameters) -> tuple[lgb.Dataset, lgb.Dataset | None]:
+    plain = all(re.fullmatch(r"[A-Za-z0-9_.-]+", name) for name in data.names)
+    columns = {
+        "feature_name": list(data.names) if plain else "auto",  # LightGBM refuses or rewrites other names
+        "categorical_feature": list(data.categorical),
+        "params": settings,
+    }
+    train = lgb.Dataset(data.x_train, data.y_train, **columns).construct()
+    if not len(data.y_tune):
+        return train, None
+    return train, lgb.Dataset(data.x_tune, data.y_tune, reference=train, **columns).construct()
+
+
+def _train(parameters: Parameters, train: lgb.Dataset, tune: lgb.Dataset | None, trainer: LightGBM) -> Attempt:
+    if tune is None:
+        booster = lgb.train(parameters, train, trainer.rounds, keep_training_booster=True)
+        rounds = booster.current_iteration()
+        return Attempt(float("nan"), lambda: _text(booster, rounds), {"rounds": rounds})
+    booster = lgb.train(
+        parameters,
+        train,
+        trainer.rounds,
+        valid_sets=[tune],
+        valid_names=["tune"],
+        callbacks=[lgb.early_stopping(trainer.patience, verbose=False)],
+        keep_training_booster=True,
+    )
+    metric = parameters["metric"]
+    value = float(booster.best_score["tune"][metric])
+    rounds = booster.best_iteration
+    score = -value if metric in _HIGHER_IS_BETTER else value
+    return Attempt(score, lambda: _text(booster, rounds), {"rounds": rounds}, {metric: value})
+
+
+def _text(booster: lgb.Booster, rounds: int) -> bytes:
+    text: str = booster.model_to_string(num_iteration=rounds)
+    return text.encode()
+
+
+class _Booster:
+    def __init__(self, booster: lgb.Booster) -> None:
+        self._booster = booster
+        self._binary = booster.num_model_per_iteration() == 1 and "binary" in str(booster.params.get("objective"))
+
+    def predict(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Return probabilities (rows, classes) or values (rows,)."""
+        few = {"num_threads": 1} if len(x) < _FEW_ROWS else {}
+        predicted = np.asarray(self._booster.predict(x, **few))
+        return np.column_stack([1.0 - predicted, predicted]) if self._binary else predicted
+
+
+def load(path: Path) -> _Booster:
+    """Return the model whose text is in `path`; verify its digest first."""
+    try:
+        text = path.read_text("utf-8")
+        if text.startswith("tree\n") and text.endswith(_END):
+            return _Booster(lgb.Booster(model_str=text))
+        cause: Exception = ValueError("it does not begin or end as a model's text does")
+    except (ValueError, lgb.basic.LightGBMError) as error:
+        cause = error
+    msg = f"{path.name} is not a LightGBM model: {cause}; train again; a retry reads the same bytes"
+    raise ArtefactCorrupt(msg) from cause

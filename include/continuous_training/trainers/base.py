@@ -1,0 +1,140 @@
+"""What every trainer can do, and what it makes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+from pydantic import Field
+
+from continuous_training.core.duration import Duration
+from continuous_training.core.errors import DataInvalid
+from continuous_training.core.frozen import Frozen
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+class Tuning(Frozen):
+    """How long to search for better parameters."""
+
+    trials: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="Parameter sets to try on the tune rows; 0 trains once. The first is `parameters`, the second the "
+        "champion's, the others are searched.",
+    )
+    time: Duration | None = Field(
+        None, description="Stop starting new trials after this long; makes results depend on the machine."
+    )
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Prepared rows: `x_*` are float64 matrices (rows, features); categories are codes, missing is NaN.
+
+    `y_*` are float64: class numbers `0..k-1` for classification, values for regression. Every class must have a
+    training row, so learn the classes from the training rows. Tune rows may be absent when nothing is tuned.
+
+    Raises
+    ------
+    DataInvalid
+        There is no training row, a label is unknown, or a class has no training row.
+    """
+
+    x_train: NDArray[Any]
+    y_train: NDArray[Any]
+    x_tune: NDArray[Any]
+    y_tune: NDArray[Any]
+    names: tuple[str, ...]
+    categorical: tuple[int, ...]
+    classes: int
+    """Number of classes; 0 for regression."""
+
+    def __post_init__(self) -> None:
+        if not len(self.y_train):
+            msg = "there are no training rows with a known label; use a longer reference window; a retry gives the same"
+            raise DataInvalid(msg)
+        if (self.y_train != self.y_train).any() or (self.y_tune != self.y_tune).any():
+            msg = "some train or tune rows have no label (NaN); leave them out; a retry gives the same"
+            raise DataInvalid(msg)
+        seen = set(self.y_train.tolist()) if self.classes else set()
+        absent = sorted(set(range(self.classes)) - seen)
+        if absent:
+            msg = (
+                f"{len(absent)} of {self.classes} classes have no training row (class number {absent[0]} is one); "
+                "use a longer reference window; a retry gives the same"
+            )
+            raise DataInvalid(msg)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained model as bytes, and how it came to be."""
+
+    model: bytes
+    parameters: dict[str, Any]
+    trials: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Model(Protocol):
+    """A loaded model."""
+
+    def predict(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Return class probabilities (rows, classes) or values (rows,) for a prepared matrix (rows, features)."""
+        ...
+
+
+class Trainer(Frozen):
+    """A learner with its parameters and its search."""
+
+    file: ClassVar[Literal["model.txt", "model.skops"]]
+    """Name of the file in a bundle that holds the model's bytes."""
+
+    parameters: dict[str, int | float | str | bool | None] = Field(
+        default_factory=dict, description="Parameters of the learner, under its own names."
+    )
+    tuning: Tuning = Field(default_factory=Tuning, description="Search for better parameters.")
+    threads: int = Field(
+        2, ge=1, le=256, description="Threads for training; another number may give slightly different models."
+    )
+
+    def check(self, kind: Literal["classification", "regression"]) -> None:
+        """Raise `ValueError` when these settings cannot learn that kind of task."""
+        raise NotImplementedError
+
+    def fit(
+        self, data: TrainingData, *, seed: int, trials: int | None = None, warm_start: dict[str, Any] | None = None
+    ) -> Fitted:
+        """Train on the train rows, choose parameters on the tune rows; same inputs give the same bytes.
+
+        Parameters
+        ----------
+        seed
+            Start of every random number.
+        trials
+            Instead of `tuning.trials`.
+        warm_start
+            `Fitted.parameters` of the champion; what cannot be used of it is ignored.
+
+        Raises
+        ------
+        SpecError
+            The learner refuses the parameters, or they do not fit the task.
+        DataInvalid
+            Parameters are to be tuned and there are no tune rows.
+        """
+        raise NotImplementedError
+
+    def load(self, path: Path) -> Model:
+        """Return the model whose bytes `fit` made, without unpickling anything.
+
+        Raises
+        ------
+        ArtefactCorrupt
+            The file is not such a model.
+        """
+        raise NotImplementedError

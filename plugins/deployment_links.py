@@ -1,0 +1,16 @@
+"""Links of this deployment in Airflow's navigation."""
+
+from airflow.plugins_manager import AirflowPlugin
+
+from continuous_training.provider.hooks import configured_settings
+
+REGISTRY = configured_settings().registry
+
+
+class DeploymentLinks(AirflowPlugin):
+    """The MLflow server beside this Airflow."""
+
+    name = "deployment_links"
+    external_views = (
+        [{"name": "MLflow", "href": REGISTRY, "url_route": "mlflow", "destination": "nav"}] if REGISTRY.startswith("http") else []
+    )

