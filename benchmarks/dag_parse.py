@@ -69,12 +69,19 @@ def main() -> None:
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     ratio = medians["ours"] / medians["by_hand"]
     print(json.dumps({"benchmark": "dag_parse", "models": MODELS, "seconds": seconds, "ratio": round(ratio, 3)}))
-    print(f"DAG parse, {MODELS} models: {medians['ours']:.2f} s against {medians['by_hand']:.2f} s by hand = {ratio:.2f}x")
+    print(
+        f"DAG parse, {MODELS} models: {medians['ours']:.2f} s against {medians['by_hand']:.2f} s by hand = {ratio:.2f}x"
+    )
 
 
 def _seconds(code: str, home: str) -> float:
     began = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code], check=True, env={"AIRFLOW_HOME": home, "PATH": "/usr/bin:/bin"}, stderr=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        env={"AIRFLOW_HOME": home, "PATH": "/usr/bin:/bin"},
+        stderr=subprocess.DEVNULL,
+    )
     return time.perf_counter() - began
 
 

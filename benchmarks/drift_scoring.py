@@ -1,8 +1,8 @@
 """Time drift scoring of 100,000 x 20 against alibi-detect's TabularDrift, in one process, turn by turn.
 
-Ours measures more: `ks` on the 15 numeric columns, `chi_square` on the 5 categorical ones and `psi` on all 20, each with
-a reference that was prepared before. The peer is built before too, and gets the same rows as one float64 matrix (its own
-input form; making it is not timed). Categories are integers for both. Two windows are timed: one from the same
+Ours measures more: `ks` on the 15 numeric columns, `chi_square` on the 5 categorical ones and `psi` on all 20, each
+with a reference that was prepared before. The peer is built before too, and gets the same rows as one float64 matrix (its
+own input form; making it is not timed). Categories are integers for both. Two windows are timed: one from the same
 distribution as the reference, and one where every column has moved. Both must give the same p-values.
 
 JSON goes to standard output, one sentence to standard error.
@@ -88,8 +88,8 @@ def main() -> None:
     }
     print(json.dumps(figures, indent=1))
     sentence = (
-        f"ks + chi_square + psi over {ROWS:,} x {NUMERIC + CATEGORICAL} take 1/{figures['same']['ratio']} of the time of "
-        f"alibi-detect's TabularDrift, and 1/{figures['moved']['ratio']} when every column has moved"
+        f"ks + chi_square + psi over {ROWS:,} x {NUMERIC + CATEGORICAL} take 1/{figures['same']['ratio']} of the time "
+        f"of alibi-detect's TabularDrift, and 1/{figures['moved']['ratio']} when every column has moved"
     )
     print(sentence, file=sys.stderr)
 

@@ -37,9 +37,17 @@ SPEC = {
     "window": {"reference": f"{DAYS} days", "current": "1 day", "every": "1 day", "anchor": "2024-01-01T00:00:00Z"},
     "cleaning": {"drop_duplicates": False},
     "expectations": {
-        "critical": [{"expect_column_values_to_not_be_null": {"column": name}} for name in (*NUMERIC_NAMES[:5], *CATEGORICAL_NAMES)]
+        "critical": [
+            {"expect_column_values_to_not_be_null": {"column": name}}
+            for name in (*NUMERIC_NAMES[:5], *CATEGORICAL_NAMES)
+        ]
     },
-    "trainer": {"kind": "lightgbm", "rounds": ROUNDS, "patience": ROUNDS, "parameters": {"num_leaves": 31, "learning_rate": 0.1}},
+    "trainer": {
+        "kind": "lightgbm",
+        "rounds": ROUNDS,
+        "patience": ROUNDS,
+        "parameters": {"num_leaves": 31, "learning_rate": 0.1},
+    },
     "promotion": {"metric": "roc_auc", "resamples": RESAMPLES},
 }
 
@@ -65,7 +73,13 @@ def ours(spec: ModelSpec, data: Path, home: Path, champion: ChampionRef | None, 
     settings = Settings.from_environment({"CT_HOME": str(home), "CT_LOCATIONS": json.dumps({"data": str(data)})})
     end = START + timedelta(days=DAYS)
     run = Run(
-        model="bench", kind="train", key=key, as_of=end, window=spec.window.reference_window(end), spec_digest=spec.digest, champion=champion
+        model="bench",
+        kind="train",
+        key=key,
+        as_of=end,
+        window=spec.window.reference_window(end),
+        spec_digest=spec.digest,
+        champion=champion,
     )
     began = time.perf_counter()
     results = {name: run_step(name, spec, run, settings) for name in WORK}
@@ -89,7 +103,9 @@ def bare(data: Path, champion: lgb.Booster | None) -> tuple[float, lgb.Booster]:
         "objective": "binary", "metric": "binary_logloss", "num_leaves": 31, "learning_rate": 0.1, "num_threads": 2, "seed": 7, "verbose": -1,
         "deterministic": True, "force_row_wise": True,
     }  # fmt: skip
-    model = lgb.train(parameters, train, ROUNDS, valid_sets=[tune], callbacks=[lgb.early_stopping(ROUNDS, verbose=False)])
+    model = lgb.train(
+        parameters, train, ROUNDS, valid_sets=[tune], callbacks=[lgb.early_stopping(ROUNDS, verbose=False)]
+    )
     truth = y.iloc[second:].to_numpy()
     predicted = model.predict(x.iloc[second:])
     other = champion.predict(x.iloc[second:]) if champion is not None else predicted
@@ -97,7 +113,9 @@ def bare(data: Path, champion: lgb.Booster | None) -> tuple[float, lgb.Booster]:
     differences = []
     for _ in range(RESAMPLES):
         sample = random.integers(0, len(truth), len(truth))
-        differences.append(roc_auc_score(truth[sample], predicted[sample]) - roc_auc_score(truth[sample], other[sample]))
+        differences.append(
+            roc_auc_score(truth[sample], predicted[sample]) - roc_auc_score(truth[sample], other[sample])
+        )
     np.quantile(differences, [0.025, 0.975])
     return time.perf_counter() - began, model
 
@@ -118,7 +136,9 @@ def main() -> None:
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     ratio = medians["ours"] / medians["bare"]
     print(json.dumps({"benchmark": "pipeline_overhead", "rows": ROWS, "seconds": seconds, "ratio": round(ratio, 3)}))
-    print(f"one retraining of {ROWS:,} rows: {medians['ours']:.1f} s against {medians['bare']:.1f} s bare = {ratio:.2f}x")
+    print(
+        f"one retraining of {ROWS:,} rows: {medians['ours']:.1f} s against {medians['bare']:.1f} s bare = {ratio:.2f}x"
+    )
 
 
 if __name__ == "__main__":

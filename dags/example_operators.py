@@ -25,7 +25,9 @@ from continuous_training.spec import load_spec
 
 SPEC = load_spec(Path(configured_settings().models) / "flight_delays.yaml")
 
-with DAG("example_retrain", schedule=None, params=train_params(), tags=["continuous-training", "example"], doc_md=__doc__):
+with DAG(
+    "example_retrain", schedule=None, params=train_params(), tags=["continuous-training", "example"], doc_md=__doc__
+):
     plan = PlanRunOperator(task_id="plan", spec=SPEC)
     collect = CollectDataOperator(task_id="collect", spec=SPEC, run=plan.output)
     validate = ValidateDataOperator(task_id="validate", spec=SPEC, run=plan.output)

@@ -3,8 +3,9 @@
 from airflow.plugins_manager import AirflowPlugin
 
 from continuous_training.provider.hooks import configured_settings
+from continuous_training.provider.links import browser_url
 
-REGISTRY = configured_settings().registry
+REGISTRY = browser_url(configured_settings().registry)
 
 
 class DeploymentLinks(AirflowPlugin):
@@ -12,5 +13,5 @@ class DeploymentLinks(AirflowPlugin):
 
     name = "deployment_links"
     external_views = (
-        [{"name": "MLflow", "href": REGISTRY, "url_route": "mlflow", "destination": "nav"}] if REGISTRY.startswith("http") else []
+        [{"name": "MLflow", "href": REGISTRY, "url_route": "mlflow", "destination": "nav"}] if REGISTRY else []
     )

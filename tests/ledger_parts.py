@@ -128,9 +128,7 @@ class Won(NamedTuple):
     fence: int
 
 
-def promoters(
-    ledger: Ledger, first: int, *, threads: int, rounds: int, cutoff: Callable[[int, int], int]
-) -> list[Won]:
+def promoters(ledger: Ledger, first: int, *, threads: int, rounds: int, cutoff: Callable[[int, int], int]) -> list[Won]:
     """Return the promotions won by threads that look at the champion, wait for each other and then all promote.
 
     `cutoff` gives the day on which the data of a thread's challenger ends in a round.
@@ -176,7 +174,9 @@ class Reports(NamedTuple):
 def rival_process(url: str, number: int) -> Reports:
     """Promote, begin the same runs and decide on the same windows as every other process, from four threads."""
     ledger = Ledger(url)
-    won = promoters(ledger, _RUNS + 1000 * (number + 1), threads=4, rounds=5, cutoff=lambda thread, turn: turn + thread % 3)
+    won = promoters(
+        ledger, _RUNS + 1000 * (number + 1), threads=4, rounds=5, cutoff=lambda thread, turn: turn + thread % 3
+    )
     runs = [a_run(_RUNS + n, RACE) for n in range(12)]
     begun = in_threads(lambda _: [n for n, run in enumerate(runs) if ledger.begin_run(run, now=NOW)], 4)
     windows = [a_decision(day, RACE, answer="yes") for day in range(8)]

@@ -3,8 +3,6 @@
 import inspect
 import json
 import warnings
-from collections.abc import Collection, Iterable
-from difflib import get_close_matches
 from functools import cache
 from html import escape
 from typing import Any
@@ -19,33 +17,30 @@ from great_expectations.render.renderer import ValidationResultsPageRenderer
 from great_expectations.render.view import DefaultJinjaPageView
 
 from continuous_training.core.data_check import DataCheck, Expectation, FailedExpectation, Suite
+from continuous_training.suites import COLUMN_ARGUMENTS, REFUSED, columns_of, did_you_mean
 
 Result = dict[str, Any]
 
-_SQL = "it needs SQL, and a data check reads the rows of a window"
-_LIKE = "it needs a SQL database; use expect_column_values_to_match_regex or its relatives"
-_REFUSED = {
-    "expect_query_results_to_match_comparison": _SQL,
-    "expect_table_row_count_to_equal_other_table": _SQL,
-    "unexpected_rows_expectation": _SQL,
-    "expect_column_values_to_match_like_pattern": _LIKE,
-    "expect_column_values_to_match_like_pattern_list": _LIKE,
-    "expect_column_values_to_not_match_like_pattern": _LIKE,
-    "expect_column_values_to_not_match_like_pattern_list": _LIKE,
-    "expect_column_values_to_match_json_schema": "a schema may name addresses that would be fetched",
-    "expect_column_kl_divergence_to_be_less_than": "distance between windows is drift; use a detector of the model file",
-}
 # Besides the bookkeeping fields: a row condition is evaluated as an expression by pandas, which can run code.
-_NOT_ARGUMENTS = {*expectations.Expectation.__fields__, "batch_id", "row_condition", "condition_parser", "library_metadata"}
-_COLUMN_ARGUMENTS = ("column", "column_A", "column_B", "column_list", "column_set")
+_NOT_ARGUMENTS = {
+    *expectations.Expectation.__fields__,
+    "batch_id",
+    "row_condition",
+    "condition_parser",
+    "library_metadata",
+}
 
 
 @cache
 def catalogue() -> dict[str, type[expectations.Expectation]]:
     """Return the expectations a suite may name: those of Great Expectations itself that only look at rows."""
     members = (member for _, member in inspect.getmembers(expectations, inspect.isclass))
-    named = {getattr(member, "expectation_type", ""): member for member in members if issubclass(member, expectations.Expectation)}
-    return {name: member for name, member in named.items() if name and name not in _REFUSED}
+    named = {
+        getattr(member, "expectation_type", ""): member
+        for member in members
+        if issubclass(member, expectations.Expectation)
+    }
+    return {name: member for name, member in named.items() if name and name not in REFUSED}
 
 
 def arguments_of(name: str) -> list[str]:
@@ -53,47 +48,8 @@ def arguments_of(name: str) -> list[str]:
     return sorted(set(catalogue()[name].__fields__) - _NOT_ARGUMENTS)
 
 
-def columns_of(expectation: Expectation) -> list[str]:
-    """Return the columns an expectation speaks of."""
-    found: list[str] = []
-    for argument in _COLUMN_ARGUMENTS:
-        value = expectation.arguments.get(argument)
-        found += value if isinstance(value, list | tuple) else [] if value is None else [value]
-    return found
-
-
-def problems(expectation: Expectation, columns: Collection[str] | None) -> list[tuple[str | None, str]]:
-    """Return what is wrong with one expectation of a suite: the argument it is about, if any, and the text.
-
-    `columns` are those the expectation may speak of, if they are known.
-    """
-    name = expectation.name
-    if name in _REFUSED:
-        return [(None, f"this expectation is not allowed: {_REFUSED[name]}")]
-    if name not in catalogue():
-        return [(None, f"there is no such expectation{_did_you_mean(name, catalogue())}")]
-    allowed = arguments_of(name)
-    if not expectation.arguments:
-        return [(None, f"without arguments this expects nothing; give some of {', '.join(allowed)}")]
-    found: list[tuple[str | None, str]] = [
-        (argument, f"there is no such argument; allowed are {', '.join(allowed)}{_did_you_mean(argument, allowed)}")
-        for argument in expectation.arguments
-        if argument not in allowed
-    ]
-    found += [
-        (argument, "parameters ($...) are not allowed; write the value itself")
-        for argument, value in expectation.arguments.items()
-        if _has_parameter(value)
-    ]
-    found += [
-        (None, f"the model reads no column {column!r}{_did_you_mean(str(column), columns)}")
-        for column in columns_of(expectation)
-        if columns is not None and column not in columns
-    ]
-    return found or _value_problems(expectation)
-
-
-def _value_problems(expectation: Expectation) -> list[tuple[str | None, str]]:
+def value_problems(expectation: Expectation) -> list[tuple[str | None, str]]:
+    """Return what the library has against the values of one expectation: the argument, if any, and the text."""
     try:
         _build(expectation, "critical", 0)
     except (ValueError, TypeError) as error:
@@ -108,17 +64,6 @@ def _value_problem(expectation: Expectation, argument: str | None = None, *, tex
     if argument in expectation.arguments:
         return argument, f"{expectation.arguments[argument]!r:.80} is not allowed: {text}"
     return None, f"the argument {argument} is missing" if text == "field required" else text
-
-
-def _has_parameter(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(str(key).startswith("$") or _has_parameter(item) for key, item in value.items())
-    return isinstance(value, list | tuple) and any(_has_parameter(item) for item in value)
-
-
-def _did_you_mean(word: str, choices: Iterable[str]) -> str:
-    near = get_close_matches(word, list(choices), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _build(expectation: Expectation, severity: str, position: int) -> expectations.Expectation:
@@ -136,8 +81,14 @@ def evaluate(frame: pd.DataFrame, suite: Suite, name: str) -> tuple[DataCheck, b
         warnings.simplefilter("ignore")  # numpy's, about infinite or empty columns
         context = gx.get_context(mode="ephemeral")
         context.variables.progress_bars = ProgressBarsConfig(globally=False, metric_calculations=False)
-        rows = context.data_sources.add_pandas("window").add_dataframe_asset("rows").add_batch_definition_whole_dataframe("all")
-        found = rows.get_batch({"dataframe": frame}).validate(gx.ExpectationSuite("suite", expectations=built), result_format="SUMMARY")
+        rows = (
+            context.data_sources.add_pandas("window")
+            .add_dataframe_asset("rows")
+            .add_batch_definition_whole_dataframe("all")
+        )
+        found = rows.get_batch({"dataframe": frame}).validate(
+            gx.ExpectationSuite("suite", expectations=built), result_format="SUMMARY"
+        )
         result = json.loads(json.dumps(found.to_json_dict(), default=_plain), parse_constant=str)
         result["results"].sort(key=lambda one: one["expectation_config"]["meta"]["position"])
         finding = _finding(frame, suite, result["results"])
@@ -175,11 +126,17 @@ def _error(result: Result) -> str | None:
 
 def _missing_column(frame: pd.DataFrame, expectation: Expectation) -> str | None:
     missing = [column for column in columns_of(expectation) if column not in frame.columns]
-    return f"the data has no column {missing[0]!r}{_did_you_mean(str(missing[0]), map(str, frame.columns))}" if missing else None
+    return (
+        f"the data has no column {missing[0]!r}{did_you_mean(str(missing[0]), map(str, frame.columns))}"
+        if missing
+        else None
+    )
 
 
 def _not_evaluated(frame: pd.DataFrame, expectation: Expectation, error: str) -> str:
-    types = ", ".join(f"{column} holds {frame[column].dtype}" for column in columns_of(expectation) if frame[column].ndim == 1)
+    types = ", ".join(
+        f"{column} holds {frame[column].dtype}" for column in columns_of(expectation) if frame[column].ndim == 1
+    )
     return f"could not be evaluated: {error[:200]}{f' ({types})' if types else ''}"
 
 
@@ -189,7 +146,9 @@ def _observed(expectation: Expectation, result: Result) -> str:
         counted = result["element_count"] - result.get("missing_count", 0)
         share, allowed = result.get("unexpected_percent") or 0.0, 100 * (1 - arguments.get("mostly", 1))
         return f"{result['unexpected_count']:,} of {counted:,} values fail ({share:.4g} %); allowed are {allowed:.4g} %"
-    expected = ", ".join(f"{key} {_short(value)}" for key, value in arguments.items() if key not in _COLUMN_ARGUMENTS[:3])
+    expected = ", ".join(
+        f"{key} {_short(value)}" for key, value in arguments.items() if key not in COLUMN_ARGUMENTS[:3]
+    )
     if result.get("observed_value") is not None:
         return f"observed {_short(result['observed_value'])}; allowed is {expected}"
     if "unexpected_count" in result:
@@ -219,7 +178,9 @@ def _page(result: Result, finding: DataCheck, name: str) -> str:
     overview, *sections = document["sections"][:-1]
     overview["content_blocks"] = overview["content_blocks"][1:]
     template = DefaultJinjaPageView().env.from_string(_PAGE)
-    return str(template.render({**document, "sections": [overview, *sections]}, name=name, finding=finding, style=_STYLE))
+    return str(
+        template.render({**document, "sections": [overview, *sections]}, name=name, finding=finding, style=_STYLE)
+    )
 
 
 def _escaped_result(result: Result) -> Result:

@@ -125,7 +125,11 @@ class Registry:
         if found:
             return str(found.experiment_id)
         # Without a server MLflow would put artefacts under whatever folder the process stands in.
-        beside = Path(self.uri.removeprefix("sqlite:///")).parent / "mlflow-artefacts" if self.uri.startswith("sqlite:///") else None
+        beside = (
+            Path(self.uri.removeprefix("sqlite:///")).parent / "mlflow-artefacts"
+            if self.uri.startswith("sqlite:///")
+            else None
+        )
         return str(client.create_experiment(name, artifact_location=beside.as_uri() if beside else None))
 
     def _log_model(self, run_id: str, entry: Entry) -> str:

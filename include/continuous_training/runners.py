@@ -29,11 +29,14 @@ class Kubernetes(Frozen):
     namespace: str = Field("default", pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
     resources: Resources = Field(default_factory=Resources)
     secret: str | None = Field(
-        None, pattern=r"^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$",
+        None,
+        pattern=r"^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$",
         description="Kubernetes Secret whose keys become environment variables: store, registry and source credentials.",
     )
     service_account: str | None = Field(None, pattern=r"^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$")
-    startup: Duration = Field("10 minutes", validate_default=True, description="How long a pod may wait for its node and image.")
+    startup: Duration = Field(
+        "10 minutes", validate_default=True, description="How long a pod may wait for its node and image."
+    )
 
 
 AnyRunner = Annotated[Subprocess | Kubernetes, Field(discriminator="kind")]

@@ -26,7 +26,9 @@ class Settings(Frozen):
     artefacts: str = Field(description="URL of the artefact store; any fsspec URL.")
     ledger: str = Field(description="SQLAlchemy URL of the ledger.", repr=False)
     registry: str = Field(description="MLflow tracking URI.")
-    locations: dict[str, str] = Field(default_factory=dict, description="Names that `{name}` in a source path stands for.")
+    locations: dict[str, str] = Field(
+        default_factory=dict, description="Names that `{name}` in a source path stands for."
+    )
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -40,7 +42,10 @@ class Settings(Frozen):
         try:
             locations = json.loads(environment.get("CT_LOCATIONS", "{}"))
         except ValueError as error:
-            msg = f"CT_LOCATIONS is not JSON ({error}); write an object of names and URLs, for example " '{"data": "/srv/data"}'
+            msg = (
+                f"CT_LOCATIONS is not JSON ({error}); write an object of names and URLs, for example "
+                '{"data": "/srv/data"}'
+            )
             raise UsageError(msg) from error
         return cls(
             home=str(home),

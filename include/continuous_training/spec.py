@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import AwareDatetime, Field, ValidationError, model_validator
 
-from continuous_training import spec_errors, strict_yaml, validation
+from continuous_training import spec_errors, strict_yaml, suites
 from continuous_training.core.data_check import Suite
 from continuous_training.core.digest import digest
 from continuous_training.core.duration import Duration, format_duration
@@ -24,17 +24,21 @@ from continuous_training.sources import AnySource
 from continuous_training.trainers import AnyTrainer, Cleaning
 
 SuiteFile = Annotated[str, Field(pattern=r"^[\w-]+\.yaml$")]
+LONGEST = timedelta(days=3660)
 MODEL_NAME = r"^[a-z][a-z0-9_]{0,62}$"
 
 
 class Windows(Frozen):
     """How much data is one look, and how much is one training."""
 
-    reference: Duration = Field(description="Length of the rows a challenger is trained and judged on.")
-    current: Duration = Field(description="Length of the rows one look scores.")
-    every: Duration = Field(description="Distance between two looks; windows end at multiples of it after `anchor`.")
+    reference: Duration = Field(le=LONGEST, description="Length of the rows a challenger is trained and judged on.")
+    current: Duration = Field(le=LONGEST, description="Length of the rows one look scores.")
+    every: Duration = Field(
+        le=LONGEST, description="Distance between two looks; windows end at multiples of it after `anchor`."
+    )
     anchor: AwareDatetime = Field(
-        datetime(1970, 1, 5, tzinfo=UTC), description="A moment at which one window ends. The default is a Monday, midnight UTC."
+        datetime(1970, 1, 5, tzinfo=UTC),
+        description="A moment at which one window ends. The default is a Monday, midnight UTC.",
     )
 
     @model_validator(mode="after")
@@ -93,7 +97,9 @@ class PerformanceRule(Frozen):
 class ModelSpec(Frozen):
     """One model: what it predicts, from which rows, when it is retrained, and when a challenger may replace it."""
 
-    model: str = Field(pattern=MODEL_NAME, description="Name of the model; its DAGs are <model>.train and <model>.watch.")
+    model: str = Field(
+        pattern=MODEL_NAME, description="Name of the model; its DAGs are <model>.train and <model>.watch."
+    )
     description: str = Field("", max_length=2000, description="Shown on the DAG page.")
     task: Task
     features: Features
@@ -102,7 +108,8 @@ class ModelSpec(Frozen):
     cleaning: Cleaning = Field(default_factory=Cleaning)
     split: Split = Field(default_factory=Split)
     expectations: SuiteFile | Suite | None = Field(
-        None, description="File in the expectations folder, or the suite itself; a failed critical check stops a run before training."
+        None,
+        description="File in the expectations folder, or the suite itself; a failed critical check stops a run before training.",
     )
     min_rows: int = Field(1000, ge=50, description="A reference window with fewer labelled rows is not trained on.")
     trainer: AnyTrainer
@@ -117,6 +124,7 @@ class ModelSpec(Frozen):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         self.cleaning.check(self.features)
+        self.trainer.check(self.task.kind)
         problems = [*self._metric_problems(), *self._column_problems()]
         if problems:
             raise ValueError("; ".join(problems))
@@ -124,23 +132,32 @@ class ModelSpec(Frozen):
 
     def _metric_problems(self) -> list[str]:
         fitting = METRICS[self.task.kind]
-        named = [self.promotion.metric, *(rule.metric for rule in self.performance)]
-        return [
-            f"metric {name} does not fit {self.task.kind}; use one of {', '.join(fitting)}"
-            for name in sorted(set(named) - set(fitting))
+        named = {"promotion.metric": self.promotion.metric}
+        named |= {f"performance[{number}].metric": rule.metric for number, rule in enumerate(self.performance)}
+        problems = [
+            f"{path}: {name} does not fit {self.task.kind}; use one of {', '.join(fitting)}"
+            for path, name in named.items()
+            if name not in fitting
         ]
+        if self.task.kind == "regression" and self.promotion.negative_flips is not None:
+            problems.append("promotion.negative_flips: a regression has no right and wrong to flip; remove it")
+        return problems
 
     def _column_problems(self) -> list[str]:
         reserved = {self.task.label, self.task.event_time}
-        leaking = [name for name in self.features.columns if name in reserved]
-        problems = [f"{name} is the label or the event time and cannot be a feature" for name in leaking]
+        problems = [
+            f"features.{kind}: {name} is the label or the event time and cannot be a feature"
+            for kind, names in (("numeric", self.features.numeric), ("categorical", self.features.categorical))
+            for name in names
+            if name in reserved
+        ]
         known = set(self.features.columns)
         for number, detector in enumerate(self.drift):
             columns = getattr(detector, "columns", "all")
             unknown = [] if columns == "all" else [name for name in columns if name not in known]
-            problems += [f"drift[{number}] names {name}, which is not a feature" for name in unknown]
+            problems += [f"drift[{number}].columns: {name} is not a feature" for name in unknown]
         problems += [
-            f"promotion.slices names {name}, which is not a categorical feature"
+            f"promotion.slices: {name} is not a categorical feature"
             for name in self.promotion.slices
             if name not in self.features.categorical
         ]
@@ -149,7 +166,9 @@ class ModelSpec(Frozen):
     @property
     def digest(self) -> str:
         """Return the digest of everything that can change the trained model; how it is started and served cannot."""
-        return digest(self.model_dump(mode="json", exclude={"description", "runner", "deployment", "retraining", "performance"}))
+        return digest(
+            self.model_dump(mode="json", exclude={"description", "runner", "deployment", "retraining", "performance"})
+        )
 
 
 def load_spec(path: Path) -> ModelSpec:
@@ -166,16 +185,18 @@ def load_spec(path: Path) -> ModelSpec:
     try:
         spec = ModelSpec.model_validate(document.data)
     except ValidationError as error:
-        raise spec_errors.explain_validation(error, document, ModelSpec) from error
+        raise spec_errors.explain_validation(
+            error, document, ModelSpec
+        ) from None  # pydantic's own text shows values whole
     if spec.model != path.stem:
         msg = (
-            f"{path.name}: model: the name {spec.model!r} differs from the file's; name the file {spec.model}.yaml "
+            f"{document.where(('model',))}: model: the name {spec.model!r} differs from the file's; name the file {spec.model}.yaml "
             f"or the model {path.stem}. Nothing was run; a retry gives the same."
         )
         raise SpecError(msg)
     if isinstance(spec.expectations, str):
         columns = (*spec.features.columns, spec.task.label, spec.task.event_time)
-        suite = validation.load_suite(path.absolute().parent.parent / "expectations" / spec.expectations, columns)
+        suite = suites.load_suite(path.absolute().parent.parent / "expectations" / spec.expectations, columns)
         # The suite is part of the model: another suite is another specification, and a pod needs no second file.
         spec = spec.model_copy(update={"expectations": suite})
     return spec
@@ -191,5 +212,3 @@ def load_specs(folder: Path) -> tuple[dict[str, ModelSpec], dict[str, SpecError]
         except SpecError as error:
             errors[path.stem] = error
     return specs, errors
-
-

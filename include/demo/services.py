@@ -12,7 +12,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 import psutil
@@ -49,12 +49,14 @@ class Services:
     environment: dict[str, str] = field(default_factory=dict)
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    def __enter__(self) -> Services:
+    def __enter__(self) -> Self:
         """Start MLflow and Airflow and wait until both are healthy."""
         self.home.mkdir(parents=True, exist_ok=True)
         self.end_leftovers()
         self.environment = self._environment()
-        os.environ.update({name: value for name, value in self.environment.items() if name.startswith(("CT_", "MLFLOW_"))})
+        os.environ.update(
+            {name: value for name, value in self.environment.items() if name.startswith(("CT_", "MLFLOW_"))}
+        )
         try:
             self._start("mlflow", self._mlflow_command())
             self._start("airflow", [str(Path(sys.executable).parent / "airflow"), "standalone"])
@@ -99,10 +101,8 @@ class Services:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGTERM)
         for process in self.processes:
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                pass
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
         self.processes.clear()
@@ -139,14 +139,29 @@ class Services:
         store = self.home / "mlflow"
         store.mkdir(exist_ok=True)
         port = self.mlflow_url.rsplit(":", 1)[1]
-        options = ["--host", "127.0.0.1", "--port", port, "--workers", "1", "--backend-store-uri", f"sqlite:///{store / 'mlflow.db'}"]
+        options = [
+            "--host",
+            "127.0.0.1",
+            "--port",
+            port,
+            "--workers",
+            "1",
+            "--backend-store-uri",
+            f"sqlite:///{store / 'mlflow.db'}",
+        ]
         return [sys.executable, "-m", "mlflow", "server", *options, "--artifacts-destination", str(store / "artifacts")]
 
     def _start(self, name: str, command: list[str]) -> None:
         log = self.home / f"{name}.log"
         with log.open("wb") as file:
             process = subprocess.Popen(
-                command, env=self.environment, cwd=self.home, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
+                command,
+                env=self.environment,
+                cwd=self.home,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
             )
         self.processes.append(process)
         started = [{"pid": item.pid, "created": psutil.Process(item.pid).create_time()} for item in self.processes]
@@ -216,7 +231,9 @@ class Airflow:
     def log(self, dag_id: str, run_id: str, task_id: str, attempt: int) -> str:
         """Return what a task wrote."""
         answer = self.get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{attempt}")
-        return "\n".join(str(line.get("event", line)) if isinstance(line, dict) else str(line) for line in answer["content"])
+        return "\n".join(
+            str(line.get("event", line)) if isinstance(line, dict) else str(line) for line in answer["content"]
+        )
 
 
 def free_ports(count: int) -> list[int]:

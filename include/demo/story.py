@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any
 import flights
 import httpx
 import pandas as pd
-from services import ROOT, Services, wait_until
 
 from continuous_training.core.decisions import GateVerdict
 from continuous_training.ledger import Ledger
 from continuous_training.settings import Settings
 from continuous_training.spec import load_spec
 from continuous_training.storage import Store
+from services import ROOT, Services, wait_until
 
 if TYPE_CHECKING:
     from continuous_training.ledger import Champion, DecisionRecord, RunRecord
@@ -83,18 +83,30 @@ class Story:
     def first_champion(self) -> None:
         """January and February land; the schedule's last missed tick trains the first champion."""
         self.land(FIRST_CUTOFF)
-        self.say(f"data: January and February 2013 have landed ({len(self.rows[self.rows['scheduled_departure'] < FIRST_CUTOFF]):,} flights)")
-        wait_until(lambda: self.airflow.dag_exists(f"{MODEL}.train") and self.airflow.dag_exists(f"{MODEL}.watch"), "both DAGs parsed", 90)
+        self.say(
+            f"data: January and February 2013 have landed ({len(self.rows[self.rows['scheduled_departure'] < FIRST_CUTOFF]):,} flights)"
+        )
+        wait_until(
+            lambda: self.airflow.dag_exists(f"{MODEL}.train") and self.airflow.dag_exists(f"{MODEL}.watch"),
+            "both DAGs parsed",
+            90,
+        )
         self.airflow.unpause(f"{MODEL}.train")
         self.retraining("schedule:")
 
     def week(self, end: datetime) -> DecisionRecord:
         """One more week lands; the watch DAG scores it and decides."""
         self.land(end)
-        wait_until(lambda: self.ledger.scored_until(MODEL) == end, f"a decision on the week to {end:%Y-%m-%d}", RUN_SECONDS)
+        wait_until(
+            lambda: self.ledger.scored_until(MODEL) == end, f"a decision on the week to {end:%Y-%m-%d}", RUN_SECONDS
+        )
         record = self.ledger.decisions(MODEL, 1)[0]
         signals = ", ".join(f"{signal.name} {signal.state}" for signal in record.decision.signals)
-        quality = "".join(f"{score.estimate.metric} {score.estimate.value:.3f}; " for score in record.evidence.performance if score.estimate.value is not None)
+        quality = "".join(
+            f"{score.estimate.metric} {score.estimate.value:.3f}; "
+            for score in record.evidence.performance
+            if score.estimate.value is not None
+        )
         self.say(
             f"week to {end:%d %b}: {record.evidence.rows:,} flights; {quality}{signals} -> {record.decision.answer.upper()}: {record.decision.why}"
         )
@@ -111,8 +123,12 @@ class Story:
             raise RuntimeError(f"the retraining failed: {record.text}")
         facts = self._manifest(record, "evaluate")["facts"]
         champion = "none" if facts["champion"] is None else f"{facts['champion']:.4f}"
-        self.say(f"  challenger {facts['metric']} {facts['challenger']:.4f} against champion {champion} on {facts['rows']:,} hold-out flights")
-        verdict = GateVerdict.model_validate_json(self.store.get(self._manifest(record, "evaluate")["outputs"]["verdict"]))
+        self.say(
+            f"  challenger {facts['metric']} {facts['challenger']:.4f} against champion {champion} on {facts['rows']:,} hold-out flights"
+        )
+        verdict = GateVerdict.model_validate_json(
+            self.store.get(self._manifest(record, "evaluate")["outputs"]["verdict"])
+        )
         for rule in verdict.rules:
             self.say(f"    {rule.outcome.value:<13}{rule.name}: {rule.text}")
         self.say(f"  verdict: {record.outcome} - {record.text}")
@@ -136,7 +152,9 @@ class Story:
         first, final = self.ledger.history(MODEL)[-1], self.ledger.champion(MODEL)
         assert final is not None
         start = FIRST_CUTOFF + self.weeks * WEEK
-        rows = self.rows[(self.rows["scheduled_departure"] >= start) & (self.rows["scheduled_departure"] < start + 6 * WEEK)]
+        rows = self.rows[
+            (self.rows["scheduled_departure"] >= start) & (self.rows["scheduled_departure"] < start + 6 * WEEK)
+        ]
         rows = rows[rows["late"].notna()]
         bundles = {item.version: load_bundle(self._bundle(item)) for item in (first, final)}
         y, _ = encode_label(rows["late"], self.spec.task, bundles[first.version].manifest.classes)
@@ -187,14 +205,21 @@ class Story:
     def land(self, end: datetime) -> None:
         """Let the days up to `end` land, and the one in which their labels become known."""
         until = end + self.spec.task.label_delay + DAY
-        flights.land(self.rows, Path(self.settings.locations["data"]) / "flights", pd.Timestamp(self.landed), pd.Timestamp(until))
+        flights.land(
+            self.rows, Path(self.settings.locations["data"]) / "flights", pd.Timestamp(self.landed), pd.Timestamp(until)
+        )
         self.landed = until
 
     def _finished(self, episode: str) -> RunRecord | None:
         known = {record.run.key for record in self.told}
         for record in self.ledger.runs(MODEL):
             reason = record.run.reason
-            if reason and reason.episode.startswith(episode) and record.run.key not in known and record.outcome is not None:
+            if (
+                reason
+                and reason.episode.startswith(episode)
+                and record.run.key not in known
+                and record.outcome is not None
+            ):
                 return record
         return None
 
@@ -226,7 +251,10 @@ def main() -> int:
     print("starting MLflow and Airflow on loopback ...", flush=True)
     with services:
         story = Story(services, flights.flights(), weeks=int(os.environ.get("DEMO_WEEKS", "16")))
-        print(f"Airflow {services.airflow_url}  user admin  password {services.password}\nMLflow  {services.mlflow_url}", flush=True)
+        print(
+            f"Airflow {services.airflow_url}  user admin  password {services.password}\nMLflow  {services.mlflow_url}",
+            flush=True,
+        )
         try:
             story.tell()
         except Exception as error:  # noqa: BLE001 - whatever broke the story is its result
@@ -234,7 +262,9 @@ def main() -> int:
             return 1
         if os.environ.get("DEMO_EXIT"):
             return 0
-        print(f"\nAirflow {services.airflow_url}  user admin  password {services.password}\nMLflow  {services.mlflow_url}")
+        print(
+            f"\nAirflow {services.airflow_url}  user admin  password {services.password}\nMLflow  {services.mlflow_url}"
+        )
         print("serving until Ctrl-C", flush=True)
         try:
             signal.pause()

@@ -21,7 +21,9 @@ def loaded_by(statement: str) -> set[str]:
 
 
 def test_the_layers_of_the_design_hold() -> None:
-    result = subprocess.run([str(Path(sys.executable).parent / "lint-imports"), "--no-cache"], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"], capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, result.stdout
 
 
@@ -40,7 +42,9 @@ def test_the_operators_load_no_heavy_library_beyond_what_airflow_itself_loads() 
 
 @pytest.mark.provider
 def test_building_the_dags_of_subprocess_models_loads_no_heavy_library() -> None:
-    loaded = loaded_by("from continuous_training.provider.dags import build_dags; assert len(build_dags('include/models')) >= 2")
+    loaded = loaded_by(
+        "from continuous_training.provider.dags import build_dags; assert len(build_dags('include/models')) >= 2"
+    )
     assert not (loaded - loaded_by("import airflow.sdk")) & HEAVY
 
 

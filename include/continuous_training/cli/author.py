@@ -61,7 +61,11 @@ def suggest_expectations(options: argparse.Namespace) -> int:
     end = newest_end(spec, Request(kind="train", as_of=options.as_of), settings, datetime.now(UTC))
     window = spec.window.reference_window(end)
     rows = spec.source.read(
-        window, task=spec.task, columns=spec.features.columns, as_of=end + spec.task.label_delay, locations=settings.locations
+        window,
+        task=spec.task,
+        columns=spec.features.columns,
+        as_of=end + spec.task.label_delay,
+        locations=settings.locations,
     )
     print(validation.suggest(rows, spec.task, spec.features), end="")
     return 0

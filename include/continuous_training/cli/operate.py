@@ -32,8 +32,16 @@ def history(options: argparse.Namespace) -> int:
         return 0
     if not any(told.values()):
         print(f"nothing is recorded of {options.model}", file=sys.stderr)
-    _table("CHAMPIONS", told["champions"], lambda row: (row["promoted_at"], f"version {row['version']}", row["kind"], row["reason"]))
-    _table("RUNS", told["runs"], lambda row: (row["began_at"], row["outcome"] or "running", row["run"]["reason"]["kind"], row["text"]))
+    _table(
+        "CHAMPIONS",
+        told["champions"],
+        lambda row: (row["promoted_at"], f"version {row['version']}", row["kind"], row["reason"]),
+    )
+    _table(
+        "RUNS",
+        told["runs"],
+        lambda row: (row["began_at"], row["outcome"] or "running", row["run"]["reason"]["kind"], row["text"]),
+    )
     _table("DECISIONS", told["decisions"], lambda row: (row["window"]["end"], row["answer"], "", row["why"]))
     return 0
 
@@ -54,7 +62,10 @@ def reconcile(options: argparse.Namespace) -> int:
     specs = [load_model(options.model, settings)] if options.model else load_specs(Path(settings.models))[0].values()
     for spec in specs:
         shown = reconcile_model(spec, settings)
-        print(f"{spec.model}: " + (f"version {shown['version']} (fence {shown['fence']}) {shown['url']}" if shown else "no champion yet"))
+        print(
+            f"{spec.model}: "
+            + (f"version {shown['version']} (fence {shown['fence']}) {shown['url']}" if shown else "no champion yet")
+        )
     return 0
 
 

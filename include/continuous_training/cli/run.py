@@ -31,7 +31,12 @@ def run(options: argparse.Namespace) -> int:
     if options.what == "watch":
         return _watch(spec, settings, options)
     request = Request(
-        kind="train", text=options.reason, as_of=options.as_of, trials=options.trials, force=options.force, dry_run=options.dry_run
+        kind="train",
+        text=options.reason,
+        as_of=options.as_of,
+        trials=options.trials,
+        force=options.force,
+        dry_run=options.dry_run,
     )
     facts = _train(spec, request, settings)
     _print(facts, as_json=options.json)
@@ -97,7 +102,9 @@ def _summary(facts: dict[str, Any]) -> str:
     for name in ("text", "why", "url"):
         if facts.get(name):
             return str(facts[name])
-    return ", ".join(f"{name} {value}" for name, value in facts.items() if isinstance(value, int | float | str) and name != "bundle")
+    return ", ".join(
+        f"{name} {value}" for name, value in facts.items() if isinstance(value, int | float | str) and name != "bundle"
+    )
 
 
 def _say(text: str) -> None:

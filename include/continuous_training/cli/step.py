@@ -26,7 +26,11 @@ def step(options: argparse.Namespace) -> int:
         from continuous_training.steps.plan import plan
 
         planned = plan(spec, Request.model_validate_json(_variable("CT_REQUEST")), settings, now=datetime.now(UTC))
-        result = StepResult(step="plan", key=planned.key, facts={"run": planned.model_dump(mode="json")})
+        result = StepResult(
+            step="plan",
+            key=planned.key,
+            facts={"run": planned.model_dump(mode="json"), "artefacts": settings.artefacts},
+        )
     else:
         result = run_step(options.name, spec, Run.model_validate_json(_variable("CT_RUN")), settings)
     text = result.model_dump_json()

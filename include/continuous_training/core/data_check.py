@@ -11,7 +11,12 @@ from continuous_training.core.frozen import Frozen
 def _one_key(schema: dict[str, Any]) -> None:
     """Replace the schema of the fields by that of how they are written."""
     schema.clear()
-    schema |= {"type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": {"type": ["object", "null"]}}
+    schema |= {
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": 1,
+        "additionalProperties": {"type": ["object", "null"]},
+    }
 
 
 class Expectation(Frozen):
@@ -22,7 +27,9 @@ class Expectation(Frozen):
     """
 
     name: str = Field(min_length=1, description="Name of the expectation, as Great Expectations writes it.")
-    arguments: dict[str, Any] = Field(default_factory=dict, description="Arguments of the expectation, under its own names.")
+    arguments: dict[str, Any] = Field(
+        default_factory=dict, description="Arguments of the expectation, under its own names."
+    )
 
     model_config = ConfigDict(json_schema_extra=_one_key)
 
@@ -46,7 +53,9 @@ class Expectation(Frozen):
 class Suite(Frozen):
     """The expectations of one model."""
 
-    critical: tuple[Expectation, ...] = Field((), description="A failure stops the run before training; the champion keeps serving.")
+    critical: tuple[Expectation, ...] = Field(
+        (), description="A failure stops the run before training; the champion keeps serving."
+    )
     warning: tuple[Expectation, ...] = Field((), description="A failure is recorded and the run goes on.")
 
     @model_validator(mode="after")
@@ -61,7 +70,9 @@ class FailedExpectation(Frozen):
     """One expectation that the rows do not meet, or that could not be evaluated on them."""
 
     name: str
-    column: str | None = Field(None, description="Column or columns it speaks of; none when it speaks of the whole window.")
+    column: str | None = Field(
+        None, description="Column or columns it speaks of; none when it speaks of the whole window."
+    )
     text: str = Field(max_length=500, description="What was observed and what is allowed, with numbers.")
 
 

@@ -16,7 +16,9 @@ class Task(Frozen):
     label: str = Field(description="Column to predict; empty where there is no label (yet).")
     event_time: str = Field(description="Column with the moment of each row; windows and leakage are judged by it.")
     label_delay: Duration = Field(
-        timedelta(0), description="How long after the event time a label is known; younger labels are never read."
+        timedelta(0),
+        le=timedelta(days=3660),
+        description="How long after the event time a label is known; younger labels are never read.",
     )
 
 
@@ -24,7 +26,9 @@ class Features(Frozen):
     """The columns the model may use, by type. Nothing else in the data reaches it."""
 
     numeric: tuple[str, ...] = Field((), description="Columns used as numbers; missing values stay missing.")
-    categorical: tuple[str, ...] = Field((), description="Columns used as categories; values not seen in training are one category.")
+    categorical: tuple[str, ...] = Field(
+        (), description="Columns used as categories; values not seen in training are one category."
+    )
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -232,7 +232,6 @@ def _table(part: Prepared, names: NDArray[np.str_], counts: Counts) -> Counts:
     table[0, :-1] = part["counts"]
     place = np.searchsorted(known, names)
     unseen = np.append(known, "")[place] != names
-    unseen[place == known.size] = True
     np.add.at(table[1], np.where(unseen, known.size, place), counts)
     return table if table[1, -1] else table[:, :-1]
 

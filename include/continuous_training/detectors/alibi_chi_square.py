@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 class AlibiChiSquare(AlibiDetector):
     """Test categorical columns with `alibi_detect.cd.ChiSquareDrift`.
 
-    It applies Yates' continuity correction to columns with two categories. The effect is Cramér's V. Rows with a missing
-    value are left out of that column only. Categories that the reference does not have are counted together as one.
+    It applies Yates' continuity correction to columns with two categories. The effect is Cramér's V. Rows with a
+    missing value are left out of that column only. Categories that the reference does not have are counted together as
+    one.
     """
 
     kind: Literal["alibi_chi_square"] = "alibi_chi_square"

@@ -35,7 +35,7 @@ class Detector(Frozen):
     min_rows: int = Field(
         100,
         ge=1,
-        description="Rows with a value that reference and current window must each have; fewer make the score inconclusive.",
+        description="Rows with a value that either window must have; with fewer the score is inconclusive.",
     )
 
     def fit(self, reference: pd.DataFrame, features: Features) -> Prepared:

@@ -20,8 +20,8 @@ class ChiSquare(PValueDetector):
     """Compare how often each category occurs in the reference and in the current window.
 
     The effect is Cramér's V: 0 for equal shares, 1 for no category in common. Categories that the reference does not
-    have are counted together as one, as they are for the model; those that are absent now count as zero rows. The numbers
-    are those of `scipy.stats.chi2_contingency`. Source: Pearson (1900); Cramér (1946), chapter 21.
+    have are counted together as one, as they are for the model; those that are absent now count as zero rows. The
+    numbers are those of `scipy.stats.chi2_contingency`. Source: Pearson (1900); Cramér (1946), chapter 21.
 
     Examples
     --------
@@ -38,8 +38,8 @@ class ChiSquare(PValueDetector):
     continuity: bool = Field(
         default=False,
         description=(
-            "Apply Yates' continuity correction to columns with two categories, as alibi-detect does; it makes the test "
-            "more cautious there."
+            "Apply Yates' continuity correction to columns with two categories, as alibi-detect does; it makes the "
+            "test more cautious there."
         ),
     )
 

@@ -54,8 +54,8 @@ class PageHinkley(Detector):
         50.0,
         gt=0,
         description=(
-            "Sum of excesses, in standard deviations of the reference, above which the signal counts as increased. With "
-            "the default delta and independent rows, 50 gives about one false alarm in a million rows."
+            "Sum of excesses, in standard deviations of the reference, above which the signal counts as increased. "
+            "With the default delta and independent rows, 50 gives about one false alarm in half a million rows."
         ),
     )
     delta: float = Field(

@@ -20,8 +20,8 @@ class PSI(ColumnDetector):
     """Measure the symmetric relative entropy between the shares of rows in each bin.
 
     Numbers are binned at quantiles of the reference, categories are bins themselves, and those that the reference does
-    not have are one more bin. Half a row is added to every bin, so that an empty one has a finite distance. The index is
-    zero or more; 0.1 is commonly read as a small change and 0.25 as a large one. By chance alone it is about
+    not have are one more bin. Half a row is added to every bin, so that an empty one has a finite distance. The index
+    is zero or more; 0.1 is commonly read as a small change and 0.25 as a large one. By chance alone it is about
     `(bins - 1) * (1 / reference rows + 1 / current rows)`: raise `min_rows` for columns with many categories.
     Source: Lewis (1994), An Introduction to Credit Scoring; its chance level after Yurdakul and Naranjo (2020).
 

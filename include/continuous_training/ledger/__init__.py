@@ -44,7 +44,8 @@ class Ledger(Champions, Decisions, Runs):
     def retraining_history(self, model: str) -> RetrainingHistory:
         """Return what the retraining policy needs to know of the past, as one moment saw it.
 
-        A retraining counts once for each episode, at the latest moment it was asked for or begun; dry runs do not count.
+        Signals of windows that the champion was made from are left out: they were measured from another reference. A
+        retraining counts once for each episode, at the latest moment it was asked for or begun; dry runs do not count.
         """
         with self.read() as connection:
             champion = current(connection, model)
@@ -52,7 +53,11 @@ class Ledger(Champions, Decisions, Runs):
             known = select_episodes(connection, model)
             open_now = [episode.model_dump(include=fields) for episode in known if episode.closed_at is None]
             return RetrainingHistory(
-                recent=tuple(row.decision.signals for row in newest_decisions(connection, model, _RECENT)),
+                recent=tuple(
+                    row.decision.signals
+                    for row in newest_decisions(connection, model, _RECENT)
+                    if champion is None or row.decision.window.end > champion.data_cutoff
+                ),
                 requested=_requested(connection, model),
                 open_episodes=tuple(OpenEpisode(**episode) for episode in open_now),
                 champion_cutoff=champion.data_cutoff if champion else None,

@@ -38,16 +38,17 @@ class Database:
 
     Notes
     -----
-    SQLite runs with its rollback journal and `synchronous=EXTRA`: a commit survives a power loss, and the file can lie
-    on any volume. Write-ahead logging would be faster, but it needs shared memory between all users of the file and
-    loses or damages commits in rare races before SQLite 3.51.3; a ledger writes a few rows an hour.
+    SQLite runs with its rollback journal and `synchronous=EXTRA`: a commit survives a power loss, and between commits the
+    ledger is one file. Write-ahead logging would be faster, but needs memory shared by all users of the file, and before
+    SQLite 3.51.3 could damage the file in a rare race of two writers; a ledger writes a few rows an hour.
     Connections are not pooled: they would not survive a fork, and an idle worker would hold one.
     """
 
     def __init__(self, url: str, *, lock_timeout: float = 30.0) -> None:
         parsed = _parse(url)
-        self._secret = str(parsed.password or "")
-        self.place = parsed.set(username=None, password=None, query={}).render_as_string()
+        self.place = sa.URL.create(
+            parsed.get_backend_name(), None, None, parsed.host, parsed.port, parsed.database
+        ).render_as_string()
         engine = _sqlite(parsed, lock_timeout) if parsed.drivername == "sqlite" else _postgresql(parsed, lock_timeout)
         self._writer = engine.execution_options(write=True)
         snapshot: dict[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
@@ -68,17 +69,14 @@ class Database:
 
     def _upgrade(self) -> None:
         with self.read() as connection:
-            found = _version(connection)
-        if found == HEAD:
-            return
+            if _version(connection) == HEAD:
+                return
         with self.write() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
-            found = _version(connection)  # somebody else may have done it while this one waited for the lock
-            if found != HEAD:
-                self._migrate(connection, found)
+            self._migrate(connection)
 
-    def _migrate(self, connection: sa.Connection, found: str | None) -> None:
+    def _migrate(self, connection: sa.Connection) -> None:
         from alembic import command
         from alembic.config import Config
         from alembic.script import ScriptDirectory
@@ -86,6 +84,7 @@ class Database:
         config = Config(attributes={"connection": connection})
         config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
         known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+        found = _version(connection)  # somebody else may have migrated while this one waited for the lock
         if found is not None and found not in known:
             msg = (
                 f"ledger {self.place} has schema {found}, written by a newer version of this package; this version knows "
@@ -107,8 +106,6 @@ class Database:
 
     def _translate(self, error: sa.exc.DBAPIError) -> ContinuousTrainingError | None:
         cause = " ".join(str(error.orig).split())
-        if self._secret:
-            cause = cause.replace(self._secret, "***")
         down = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError)
         if isinstance(error, down) or getattr(error.orig, "sqlstate", None) == _NO_RIGHT:
             msg = (
@@ -124,12 +121,11 @@ class Database:
 
 def _parse(url: str) -> sa.URL:
     allowed = "it must look like sqlite:////folder/ledger.db or postgresql://user:password@host:5432/database"
+    unreadable = f"the ledger's URL cannot be read; {allowed}, with special characters of the password percent-encoded"
     try:
         parsed = sa.make_url(url)
     except (sa.exc.ArgumentError, ValueError):
-        # The cause would show the URL, and so the password: a password with @ or / in it is what fails to parse.
-        msg = f"the ledger's URL cannot be read; {allowed}, with special characters of the password percent-encoded"
-        raise UsageError(msg) from None
+        raise UsageError(unreadable) from None  # the cause would quote what may be a part of the password
     backend = parsed.get_backend_name()
     if backend not in _DRIVERS:
         msg = f"the ledger cannot be kept in {backend!r}; {allowed}"
@@ -137,6 +133,8 @@ def _parse(url: str) -> sa.URL:
     if backend == "sqlite" and parsed.database in {None, "", ":memory:"}:
         msg = f"a ledger in memory would be forgotten at once; {allowed}"
         raise UsageError(msg)
+    if backend == "postgresql" and "@" in f"{parsed.host}{parsed.database}":
+        raise UsageError(unreadable)  # a bare @ in a password moves its rest into the host, which errors show
     return parsed.set(drivername=_DRIVERS[backend])
 
 

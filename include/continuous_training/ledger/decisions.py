@@ -73,7 +73,8 @@ class Decisions(Database):
             raise UsageError(msg)
         with self.write() as connection:
             head = lock(connection, decision.model)
-            known = _seq_of(connection, decision)
+            same = sa.select(tables.decisions.c.seq).where(_is_of(decision.model, decision.window))
+            known: int | None = connection.execute(same).scalar()
             if known is not None:
                 return known
             seq = append(connection, tables.decisions, head, at=now, **_columns(decision, evidence))
@@ -84,11 +85,6 @@ class Decisions(Database):
             _open(connection, decision, opened or {}, seq)
             return seq
 
-    def decisions(self, model: str, limit: int = 20) -> tuple[DecisionRecord, ...]:
-        """Return the decisions of a model, the one of the newest window first."""
-        with self.read() as connection:
-            return newest_decisions(connection, model, limit)
-
     def decision(self, model: str, window: Window) -> DecisionRecord:
         """Return the decision that stands for a window.
 
@@ -97,14 +93,17 @@ class Decisions(Database):
         UsageError
             The window was not decided.
         """
-        known = tables.decisions.c
-        same = (known.model == model) & (known.window_start == window.start) & (known.window_end == window.end)
         with self.read() as connection:
-            row = connection.execute(sa.select(tables.decisions).where(same)).one_or_none()
+            row = connection.execute(sa.select(tables.decisions).where(_is_of(model, window))).one_or_none()
         if row is None:
-            msg = f"{model} {window} was not decided; score it first, a retry before that finds the same"
+            msg = f"nothing was decided on {model} {window}; score it first, a retry before that finds the same"
             raise UsageError(msg)
         return _record(row)
+
+    def decisions(self, model: str, limit: int = 20) -> tuple[DecisionRecord, ...]:
+        """Return the decisions of a model, the one of the newest window first."""
+        with self.read() as connection:
+            return newest_decisions(connection, model, limit)
 
     def scored_until(self, model: str) -> datetime | None:
         """Return the end of the newest window that was decided, or `None` before the first."""
@@ -131,11 +130,9 @@ def newest_decisions(connection: sa.Connection, model: str, limit: int) -> tuple
     return tuple(_record(row) for row in rows)
 
 
-def _seq_of(connection: sa.Connection, decision: RetrainingDecision) -> int | None:
-    known, window = tables.decisions.c, decision.window
-    same = (known.window_end == window.end) & (known.window_start == window.start) & (known.model == decision.model)
-    seq: int | None = connection.execute(sa.select(known.seq).where(same)).scalar()
-    return seq
+def _is_of(model: str, window: Window) -> sa.ColumnElement[bool]:
+    known = tables.decisions.c
+    return (known.model == model) & (known.window_end == window.end) & (known.window_start == window.start)
 
 
 def _columns(decision: RetrainingDecision, evidence: Evidence) -> dict[str, object]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from continuous_training.spec import ModelSpec
 
 TAG = "continuous-training"
+APPROVAL_TIME = timedelta(days=7)
 
 
 def build_dags(models: str | Path | None = None) -> dict[str, DAG]:
@@ -62,7 +66,9 @@ def build_train_dag(spec: ModelSpec, **arguments: Any) -> DAG:
     asset = retrain_asset(spec.model)
     schedule: Any = [asset]
     if spec.retraining.schedule is not None:
-        timetable = CronTriggerTimetable(spec.retraining.schedule, timezone=spec.retraining.timezone)
+        timetable = CronTriggerTimetable(
+            spec.retraining.schedule, timezone=spec.retraining.timezone, run_immediately=True
+        )
         schedule = AssetOrTimeSchedule(timetable=timetable, assets=[asset])
     settings: dict[str, Any] = {
         "dag_id": f"{spec.model}.train",
@@ -74,15 +80,21 @@ def build_train_dag(spec: ModelSpec, **arguments: Any) -> DAG:
         "catchup": False,
         "tags": [TAG, spec.model],
     }
-    with DAG(**{**settings, **arguments}) as dag:
+    with DAG(**{**settings, **arguments}) as dag:  # noqa: AIR002 - it is in the settings
         plan = PlanRunOperator(task_id="plan", spec=spec, doc_md=PlanRunOperator.__doc__)
         work = [_work_task(operator, spec, plan) for operator in TRAIN_WORK]
-        promote = PromoteChallengerOperator(task_id="promote", spec=spec, run=plan.output, doc_md=PromoteChallengerOperator.__doc__)
-        deploy = DeployChampionOperator(
-            task_id="deploy", spec=spec, run=plan.output, promotion=promote.output, doc_md=DeployChampionOperator.__doc__
+        promote = PromoteChallengerOperator(
+            task_id="promote", spec=spec, run=plan.output, doc_md=PromoteChallengerOperator.__doc__
         )
-        tasks = [plan, *work, promote, deploy]
-        for earlier, later in zip(tasks, tasks[1:], strict=False):
+        deploy = DeployChampionOperator(
+            task_id="deploy",
+            spec=spec,
+            run=plan.output,
+            promotion=promote.output,
+            doc_md=DeployChampionOperator.__doc__,
+        )
+        approve = [_approval(spec)] if spec.promotion.approval == "always" else []
+        for earlier, later in pairwise([plan, *work, *approve, promote, deploy]):
             earlier >> later
     return dag
 
@@ -104,11 +116,15 @@ def build_watch_dag(spec: ModelSpec, **arguments: Any) -> DAG:
         "catchup": False,
         "tags": [TAG, spec.model],
     }
-    with DAG(**{**settings, **arguments}) as dag:
-        wait = NewWindowSensor(task_id="wait", spec=spec, doc_md=NewWindowSensor.__doc__, poll_seconds=_poll_seconds(spec))
+    with DAG(**{**settings, **arguments}) as dag:  # noqa: AIR002 - it is in the settings
+        wait = NewWindowSensor(
+            task_id="wait", spec=spec, doc_md=NewWindowSensor.__doc__, poll_seconds=_poll_seconds(spec)
+        )
         plan = PlanRunOperator(task_id="plan", spec=spec, kind="watch", doc_md=PlanRunOperator.__doc__)
         score = _work_task(ScoreWindowOperator, spec, plan)
-        decide = DecideRetrainingOperator(task_id="decide", spec=spec, run=plan.output, doc_md=DecideRetrainingOperator.__doc__)
+        decide = DecideRetrainingOperator(
+            task_id="decide", spec=spec, run=plan.output, doc_md=DecideRetrainingOperator.__doc__
+        )
         wait >> plan >> score >> decide
     return dag
 
@@ -126,6 +142,21 @@ def _work_task(operator: type[StepOperator], spec: ModelSpec, plan: PlanRunOpera
     if spec.runner.kind == "kubernetes":
         return pod_task(spec, operator.step, doc_md=operator.__doc__)
     return operator(task_id=operator.step, spec=spec, run=plan.output, doc_md=operator.__doc__)
+
+
+def _approval(spec: ModelSpec) -> Any:
+    """Ask a person before the challenger is promoted; no answer is a no."""
+    from airflow.providers.standard.operators.hitl import ApprovalOperator
+
+    return ApprovalOperator(
+        task_id="approve",
+        subject=f"Promote the challenger of {spec.model}?",
+        body="{{ ti.xcom_pull(task_ids='evaluate')['facts']['text'] }}",
+        defaults=ApprovalOperator.REJECT,
+        response_timeout=APPROVAL_TIME,
+        retries=2,
+        doc_md="Wait for a person in Airflow's required actions. Without an answer the champion stays.",
+    )
 
 
 def _poll_seconds(spec: ModelSpec) -> float:
@@ -146,7 +177,11 @@ def _build_invalid_dag(name: str, error: SpecError) -> DAG:
     from airflow.sdk import task
 
     message = str(error)
-    with DAG(f"{name}.invalid", schedule=None, tags=[TAG, "invalid"], doc_md=f"### {name}.yaml is wrong\n\n```\n{message}\n```") as dag:
+    # A file may have any name, a DAG may not.
+    dag_id = f"{re.sub(r'[^A-Za-z0-9_.-]', '_', name)[:200]}.invalid"
+    with DAG(
+        dag_id, schedule=None, tags=[TAG, "invalid"], doc_md=f"### {name}.yaml is wrong\n\n```\n{message}\n```"
+    ) as dag:
 
         @task(task_id="wrong_model_file", retries=0)
         def fail() -> None:

@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseHook, conf
 from airflow.sdk.exceptions import AirflowNotFoundException
 
+from continuous_training.core.errors import UsageError
+from continuous_training.provider.links import browser_url
 from continuous_training.settings import Settings
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
     from mlflow import MlflowClient
+
+    from continuous_training.spec import ModelSpec
 
 _OPTIONS = {
     "home": "CT_HOME",
@@ -29,7 +33,9 @@ def configured_settings() -> Settings:
 
     No connection is read, so this is safe while a DAG file is parsed.
     """
-    configured = {variable: conf.get("continuous_training", option, fallback="") for option, variable in _OPTIONS.items()}
+    configured = {
+        variable: conf.get("continuous_training", option, fallback="") for option, variable in _OPTIONS.items()
+    }
     return Settings.from_environment({**os.environ, **{name: value for name, value in configured.items() if value}})
 
 
@@ -39,8 +45,8 @@ class ContinuousTrainingHook(BaseHook):
     Parameters
     ----------
     continuous_training_conn_id:
-        Connection whose host is the artefact store's URL and whose password is the ledger's URL. When no such
-        connection exists the configuration section `[continuous_training]` and the environment say where things are.
+        Connection whose host is the artefact store's URL and whose password is the ledger's URL. Where the default
+        one does not exist the configuration section `[continuous_training]` and the environment say where things are.
     mlflow_conn_id:
         Connection of the registry, likewise.
     """
@@ -51,7 +57,10 @@ class ContinuousTrainingHook(BaseHook):
     hook_name = "Continuous Training"
 
     def __init__(
-        self, continuous_training_conn_id: str = default_conn_name, mlflow_conn_id: str = "mlflow_default", **kwargs: Any
+        self,
+        continuous_training_conn_id: str = default_conn_name,
+        mlflow_conn_id: str = "mlflow_default",
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.continuous_training_conn_id = continuous_training_conn_id
@@ -60,7 +69,7 @@ class ContinuousTrainingHook(BaseHook):
     def get_conn(self) -> Settings:
         """Return the settings of this deployment with what the connections say."""
         configured = configured_settings()
-        connection = _find(self.continuous_training_conn_id)
+        connection = _find(ContinuousTrainingHook, self.continuous_training_conn_id)
         changes: dict[str, Any] = {}
         if connection is not None:
             changes |= {"artefacts": connection.host} if connection.host else {}
@@ -104,19 +113,26 @@ class MLflowHook(BaseHook):
 
     def tracking_uri(self) -> str | None:
         """Return the tracking URI of the connection, or `None` when there is no such connection."""
-        connection = _find(self.mlflow_conn_id)
-        return connection.host if connection is not None else None
+        connection = _find(MLflowHook, self.mlflow_conn_id)
+        if connection is None or not connection.host:
+            return None
+        if "://" not in connection.host:
+            msg = (
+                f"connection {self.mlflow_conn_id}: the host {connection.host!r} is not a tracking URI; write it whole, for example "
+                "https://mlflow.example.com:5000; a retry gives the same"
+            )
+            raise UsageError(msg)
+        return str(connection.host)
 
     def public_url(self) -> str | None:
         """Return the URL for people's browsers, or `None` when the registry has no web page."""
-        connection = _find(self.mlflow_conn_id)
+        connection = _find(MLflowHook, self.mlflow_conn_id)
         named = connection.extra_dejson.get("public_url") if connection is not None else None
-        url = named or self.tracking_uri() or configured_settings().registry
-        return url.rstrip("/") if url.startswith(("http://", "https://")) else None
+        return browser_url(str(named or self.tracking_uri() or configured_settings().registry))
 
     def environment(self) -> dict[str, str]:
         """Return the variables MLflow's client reads its credentials from."""
-        connection = _find(self.mlflow_conn_id)
+        connection = _find(MLflowHook, self.mlflow_conn_id)
         if connection is None or not connection.password:
             return {}
         if connection.login:
@@ -142,8 +158,19 @@ class MLflowHook(BaseHook):
         return True, "MLflow answers"
 
 
-def _find(conn_id: str) -> Connection | None:
+def source_environment(spec: ModelSpec) -> dict[str, str]:
+    """Return the variable that holds the connection of the model's source, if it names one."""
+    conn_id = getattr(spec.source, "conn_id", None)
+    if conn_id is None:
+        return {}
+    return {f"AIRFLOW_CONN_{conn_id.upper()}": BaseHook.get_connection(conn_id).get_uri()}
+
+
+def _find(hook: type[ContinuousTrainingHook | MLflowHook], conn_id: str) -> Connection | None:
+    """Return a connection; only the one with the default name may be missing, another was named on purpose."""
     try:
         return BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:
-        return None
+        if conn_id == hook.default_conn_name:
+            return None
+        raise

@@ -37,7 +37,10 @@ def get_provider_info() -> dict[str, Any]:
                 "ui-field-behaviour": {
                     "hidden-fields": ["schema", "login", "port", "extra"],
                     "relabeling": {"host": "Artefact store URL", "password": "Ledger URL"},
-                    "placeholders": {"host": "s3://bucket/prefix", "password": "postgresql+psycopg://user:password@host/ledger"},
+                    "placeholders": {
+                        "host": "s3://bucket/prefix",
+                        "password": "postgresql+psycopg://user:password@host/ledger",
+                    },
                 },
             },
             {

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
 
 from airflow.sdk import BaseOperatorLink
 
 if TYPE_CHECKING:
-    from airflow.models.taskinstancekey import TaskInstanceKey
     from airflow.sdk import BaseOperator
+    from airflow.sdk.types import TaskInstanceKey
 
 
 class _ResultLink(BaseOperatorLink):
     """A link that the operator worked out while it ran; Airflow asks for it in the same process when the task ends."""
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002 - Airflow's signature
-        return getattr(operator, "links", {}).get(self.name, "")
+        return str(getattr(operator, "links", {}).get(self.name, ""))
 
 
 class MLflowRunLink(_ResultLink):
@@ -34,6 +35,19 @@ class DataDocsLink(_ResultLink):
     """The report of the data check."""
 
     name = "Data Docs"
+
+
+def browser_url(uri: str) -> str | None:
+    """Return the address for people's browsers, without credentials; `None` when `uri` has no web page.
+
+    >>> browser_url("https://me:secret@mlflow.example.com/")
+    'https://mlflow.example.com'
+    >>> browser_url("sqlite:////srv/ct/mlflow.db")
+    """
+    parts = urlsplit(uri)
+    if parts.scheme not in {"http", "https"}:
+        return None
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).rstrip("/")
 
 
 def result_links(public_url: str | None, model: str, facts: dict[str, object]) -> dict[str, str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk import Asset, BaseHook, BaseOperator
+from airflow.sdk import Asset, BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from continuous_training.core.errors import ContinuousTrainingError, Permanent
 from continuous_training.core.run import Request, Run
-from continuous_training.provider.hooks import ContinuousTrainingHook, MLflowHook
+from continuous_training.provider.hooks import ContinuousTrainingHook, MLflowHook, source_environment
 from continuous_training.provider.links import DataDocsLink, MLflowRunLink, ModelVersionLink, result_links
 from continuous_training.provider.process import StepProcess, step_environment
 from continuous_training.provider.requests import request_of
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from continuous_training.settings import Settings
     from continuous_training.spec import ModelSpec
+
+_READ_THE_SOURCE = frozenset({"plan", "collect", "score"})
 
 
 def retrain_asset(model: str) -> Asset:
@@ -65,7 +69,7 @@ class StepOperator(BaseOperator):
         self.links: dict[str, str] = {}
         self._process = StepProcess()
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
         """Run the step and return its result: small JSON."""
         return self._run_step(self.step, {"CT_RUN": planned_run(self.run).model_dump_json()})
 
@@ -74,18 +78,28 @@ class StepOperator(BaseOperator):
         self._process.stop()
 
     def _run_step(self, step: str, told: Mapping[str, str]) -> dict[str, Any]:
-        hook = ContinuousTrainingHook(self.continuous_training_conn_id, self.mlflow_conn_id)
-        settings = hook.get_conn()
+        try:
+            settings = ContinuousTrainingHook(self.continuous_training_conn_id, self.mlflow_conn_id).get_conn()
+        except Permanent as error:
+            raise AirflowFailException(str(error)) from error
         registry = MLflowHook(self.mlflow_conn_id).environment()
-        environment = step_environment(step, self.spec, settings, registry=registry, source=source_environment(self.spec))
+        source = source_environment(self.spec) if step in _READ_THE_SOURCE else {}
+        environment = step_environment(step, self.spec, settings, registry=registry, source=source)
         try:
             return self._process.run(step, {**environment, **told}, self.log)
         except AirflowFailException as error:
             if "CT_RUN" in told:
-                from continuous_training.steps.failure import record_failure
-
-                record_failure(Run.model_validate_json(told["CT_RUN"]), settings, step, str(error))
+                self._record_failure(Run.model_validate_json(told["CT_RUN"]), settings, step, str(error))
             raise
+
+    def _record_failure(self, run: Run, settings: Settings, step: str, text: str) -> None:
+        from continuous_training.steps.failure import record_failure
+
+        try:
+            record_failure(run, settings, step, text)
+        except ContinuousTrainingError as error:
+            # What the step said is the task's error, not that the ledger is down as well.
+            self.log.warning("the ledger does not say that run %s failed: %s", run.key[:12], error)
 
 
 class PlanRunOperator(StepOperator):
@@ -212,11 +226,3 @@ def decoded(value: Any) -> Any:
 def planned_run(value: Any) -> Run:
     """Return the run in the answer of a plan step."""
     return Run.model_validate(decoded(value)["facts"]["run"])
-
-
-def source_environment(spec: ModelSpec) -> dict[str, str]:
-    """Return the variable that holds the connection of the model's source, if it names one."""
-    conn_id = getattr(spec.source, "conn_id", None)
-    if conn_id is None:
-        return {}
-    return {f"AIRFLOW_CONN_{conn_id.upper()}": BaseHook.get_connection(conn_id).get_uri()}

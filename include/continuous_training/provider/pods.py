@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 USER = 10001
 XCOM_RESULT = "/airflow/xcom/return.json"
-# The plan's answer is JSON that Airflow renders into the variable; the model file itself holds no template.
+# Airflow renders both from the plan's answer when the pod starts; the model file itself holds no template.
 PLANNED_RUN = "{{ ti.xcom_pull(task_ids='plan')['facts']['run'] | tojson }}"
+ARTEFACTS = "{{ ti.xcom_pull(task_ids='plan')['facts']['artefacts'] }}"
 
 
 def pod_task(spec: ModelSpec, step: str, **arguments: Any) -> KubernetesPodOperator:
@@ -36,10 +37,15 @@ def pod_arguments(spec: ModelSpec, step: str, settings: Settings) -> dict[str, A
     runner = spec.runner
     assert runner.kind == "kubernetes"
     resources = {"cpu": runner.resources.cpu, "memory": runner.resources.memory}
-    told = {"CT_HOME": "/work", "CT_ARTEFACTS": settings.artefacts, "CT_LOCATIONS": settings.to_environment()["CT_LOCATIONS"]}
-    secret = [] if runner.secret is None else [k8s.V1EnvFromSource(secret_ref=k8s.V1SecretEnvSource(name=runner.secret))]
+    told = {"CT_HOME": "/work", "CT_ARTEFACTS": ARTEFACTS, "CT_LOCATIONS": settings.to_environment()["CT_LOCATIONS"]}
+    unprivileged = k8s.V1SecurityContext(
+        allow_privilege_escalation=False, read_only_root_filesystem=True, capabilities=k8s.V1Capabilities(drop=["ALL"])
+    )
+    secret = (
+        [] if runner.secret is None else [k8s.V1EnvFromSource(secret_ref=k8s.V1SecretEnvSource(name=runner.secret))]
+    )
     return {
-        "name": f"ct-{spec.model.replace('_', '-')}-{step}"[:63],
+        "name": f"ct-{spec.model.replace('_', '-')}-{step}",
         "namespace": runner.namespace,
         "image": runner.image,
         "cmds": ["ct", "step", step],
@@ -52,7 +58,7 @@ def pod_arguments(spec: ModelSpec, step: str, settings: Settings) -> dict[str, A
             "TRANSFORMERS_VERBOSITY": "error",
         },
         "env_from": secret,
-        "labels": {"app": "continuous-training", "model": spec.model, "step": step},
+        "labels": {"app": "continuous-training", "model": spec.model.rstrip("_"), "step": step},
         "container_resources": k8s.V1ResourceRequirements(requests=resources, limits=resources),
         "security_context": k8s.V1PodSecurityContext(
             run_as_non_root=True,
@@ -61,13 +67,13 @@ def pod_arguments(spec: ModelSpec, step: str, settings: Settings) -> dict[str, A
             fs_group=USER,
             seccomp_profile=k8s.V1SeccompProfile(type="RuntimeDefault"),
         ),
-        "container_security_context": k8s.V1SecurityContext(
-            allow_privilege_escalation=False,
-            read_only_root_filesystem=True,
-            capabilities=k8s.V1Capabilities(drop=["ALL"]),
-        ),
+        "container_security_context": unprivileged,
+        "xcom_sidecar_container_security_context": unprivileged,
         "volumes": [k8s.V1Volume(name=name, empty_dir=k8s.V1EmptyDirVolumeSource()) for name in ("work", "tmp")],
-        "volume_mounts": [k8s.V1VolumeMount(name="work", mount_path="/work"), k8s.V1VolumeMount(name="tmp", mount_path="/tmp")],
+        "volume_mounts": [
+            k8s.V1VolumeMount(name="work", mount_path="/work"),
+            k8s.V1VolumeMount(name="tmp", mount_path="/tmp"),
+        ],  # noqa: S108
         "service_account_name": runner.service_account,
         "automount_service_account_token": False,
         "startup_timeout_seconds": int(runner.startup.total_seconds()),

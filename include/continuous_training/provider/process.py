@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -18,13 +19,15 @@ from continuous_training.steps import STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from logging import Logger
+
+    from airflow.sdk.types import Logger
 
     from continuous_training.settings import Settings
     from continuous_training.spec import ModelSpec
 
 # A step process is not Airflow: it gets neither its configuration nor its connections.
-_PRIVATE = ("AIRFLOW__", "AIRFLOW_CONN_", "AIRFLOW_VAR_", "_AIRFLOW", "CT_LEDGER", "MLFLOW_TRACKING")
+_AIRFLOW = ("AIRFLOW__", "AIRFLOW_CONN_", "AIRFLOW_VAR_", "_AIRFLOW", "__AIRFLOW")
+_CONTROL_ONLY = ("CT_LEDGER", "MLFLOW_TRACKING")
 
 
 class StepProcess:
@@ -46,12 +49,12 @@ class StepProcess:
         with tempfile.TemporaryDirectory() as folder:
             result = Path(folder) / "result.json"
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "continuous_training.cli", "step", step],
+                [sys.executable, "-P", "-m", "continuous_training.cli", "step", step],
                 env={**environment, "CT_RESULT": str(result)},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                text=True,
+                encoding="utf-8",
                 errors="replace",
                 start_new_session=True,
             )
@@ -69,29 +72,40 @@ class StepProcess:
     def stop(self) -> None:
         """End the process and everything it started."""
         if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):  # it may just have ended
+                os.killpg(self._process.pid, signal.SIGTERM)
 
     @staticmethod
     def _follow(process: subprocess.Popen[str], log: Logger) -> str:
         last = ""
         assert process.stdout is not None
-        for line in process.stdout:
-            text = line.rstrip()
-            log.info("%s", text)
-            if text.startswith("ct: "):
-                last = text.removeprefix("ct: ")
+        with process.stdout as lines:
+            for line in lines:
+                text = line.rstrip()
+                log.info("%s", text)
+                if text.startswith("ct: "):
+                    last = text.removeprefix("ct: ")
         return last
 
 
 def step_environment(
     step: str, spec: ModelSpec, settings: Settings, *, registry: Mapping[str, str], source: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return the variables of one step process: the ledger and the registry only for control steps, the source only for work steps."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_PRIVATE)}
-    told = settings.to_environment() | {"CT_SPEC": spec.model_dump_json(), "TRANSFORMERS_VERBOSITY": "error"}
-    plane = STEPS[step].plane if step in STEPS else "control"
-    if plane == "work":
-        told = {name: value for name, value in told.items() if not name.startswith(_PRIVATE)}
-        return {**inherited, **told, **source}
-    # The plan asks the source how far its rows reach.
-    return {**inherited, **told, **registry, **(source if step == "plan" else {})}
+    """Return the variables of one step process: the ledger and the registry's credentials for control steps only.
+
+    Parameters
+    ----------
+    registry:
+        Credentials of the registry.
+    source:
+        The connection of the source; leave it empty for steps that do not read it.
+    """
+    work = step in STEPS and STEPS[step].plane == "work"
+    private = _AIRFLOW + _CONTROL_ONLY if work else _AIRFLOW
+    told = settings.to_environment() | {
+        "CT_SPEC": spec.model_dump_json(),
+        "TRANSFORMERS_VERBOSITY": "error",
+        "PYTHONUNBUFFERED": "1",
+    }
+    kept = {name: value for name, value in {**os.environ, **told}.items() if not name.startswith(private)}
+    return {**kept, **({} if work else registry), **source}

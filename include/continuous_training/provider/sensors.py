@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseSensorOperator
 from airflow.triggers.base import StartTriggerArgs
@@ -47,24 +47,24 @@ class NewWindowSensor(BaseSensorOperator):
         kwargs.setdefault("retries", 2)
         super().__init__(**kwargs)
         self.spec = spec
+        self._arguments: dict[str, Any] = {
+            "spec": spec.model_dump_json(),
+            "continuous_training_conn_id": continuous_training_conn_id,
+            "mlflow_conn_id": mlflow_conn_id,
+            "poll_seconds": poll_seconds,
+            "end_task": True,
+        }
         self.start_trigger_args = StartTriggerArgs(
             trigger_cls="continuous_training.provider.triggers.WindowTrigger",
-            trigger_kwargs={
-                "spec": spec.model_dump_json(),
-                "continuous_training_conn_id": continuous_training_conn_id,
-                "mlflow_conn_id": mlflow_conn_id,
-                "poll_seconds": poll_seconds,
-                "end_task": True,
-            },
+            trigger_kwargs=self._arguments,
             next_method="execute_complete",
         )
 
-    def execute(self, context: Context) -> None:
+    def execute(self, context: Context) -> NoReturn:  # noqa: ARG002 - Airflow's signature
         """Wait in the triggerer; reached only where a task is run by hand."""
-        arguments = self.start_trigger_args.trigger_kwargs or {}
-        self.defer(trigger=WindowTrigger(**{**arguments, "end_task": False}), method_name="execute_complete")
+        self.defer(trigger=WindowTrigger(**{**self._arguments, "end_task": False}), method_name="execute_complete")
 
-    def execute_complete(self, context: Context, event: str) -> str:
+    def execute_complete(self, context: Context, event: str) -> str:  # noqa: ARG002 - Airflow's signature
         """Return the end of the window that is complete."""
         return event
 
@@ -89,11 +89,11 @@ class DriftSensor(StepOperator):
         super().__init__(spec=spec, run=None, **kwargs)
         self.poll_seconds = poll_seconds
 
-    def execute(self, context: Context) -> None:
+    def execute(self, context: Context) -> NoReturn:  # noqa: ARG002 - Airflow's signature
         """Wait for the next complete window."""
         self._wait()
 
-    def execute_complete(self, context: Context, event: str) -> dict[str, Any]:
+    def execute_complete(self, context: Context, event: str) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
         """Score the complete window; return the decision when it is yes, else wait for the next window."""
         self.log.info("the window that ends at %s is complete", event)
         planned = self._run_step("plan", {"CT_REQUEST": Request(kind="watch").model_dump_json()})
@@ -105,8 +105,12 @@ class DriftSensor(StepOperator):
             self._wait()
         return facts
 
-    def _wait(self) -> None:
+    def _wait(self) -> NoReturn:
         trigger = WindowTrigger(
-            self.spec.model_dump_json(), self.continuous_training_conn_id, self.mlflow_conn_id, self.poll_seconds, end_task=False
+            self.spec.model_dump_json(),
+            self.continuous_training_conn_id,
+            self.mlflow_conn_id,
+            self.poll_seconds,
+            end_task=False,
         )
         self.defer(trigger=trigger, method_name="execute_complete")

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import threading
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 
 from continuous_training.core.errors import Transient
-from continuous_training.provider.hooks import ContinuousTrainingHook
+from continuous_training.provider.hooks import ContinuousTrainingHook, source_environment
 from continuous_training.spec import ModelSpec
 from continuous_training.steps.plan import is_complete, next_window_end
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
 # A task that is resumed within the worker's heartbeat of its deferral can be marked failed.
 SETTLE_SECONDS = 2.0
@@ -33,9 +36,15 @@ class WindowTrigger(BaseTrigger):
     """
 
     def __init__(
-        self, spec: str, continuous_training_conn_id: str, mlflow_conn_id: str, poll_seconds: float = 60.0, *, end_task: bool = True
+        self,
+        spec: str,
+        continuous_training_conn_id: str,
+        mlflow_conn_id: str,
+        poll_seconds: float = 60.0,
+        *,
+        end_task: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.spec = spec
         self.continuous_training_conn_id = continuous_training_conn_id
         self.mlflow_conn_id = mlflow_conn_id
@@ -58,17 +67,40 @@ class WindowTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look at the watermark until the next window is complete."""
         await asyncio.sleep(SETTLE_SECONDS)
-        while (end := await asyncio.to_thread(self._complete_end)) is None:
+        while (end := await asyncio.to_thread(self._complete_end)) is None:  # noqa: ASYNC110 - the source sends no word
             await asyncio.sleep(self.poll_seconds)
-        yield TaskSuccessEvent() if self.end_task else TriggerEvent(end)
+        yield TaskSuccessEvent() if self.end_task else TriggerEvent(end)  # type: ignore[no-untyped-call]
 
     def _complete_end(self) -> str | None:
         spec = ModelSpec.model_validate_json(self.spec)
         settings = ContinuousTrainingHook(self.continuous_training_conn_id, self.mlflow_conn_id).get_conn()
         try:
             end = next_window_end(spec, settings)
-            complete = end is not None and is_complete(spec, settings, end)
+            if end is None:
+                return None
+            with _source_connection(spec):
+                complete = is_complete(spec, settings, end)
         except Transient as error:
             self.log.warning("%s: %s; looking again in %s s", spec.model, error, self.poll_seconds)
             return None
-        return end.isoformat() if complete and end is not None else None
+        return end.isoformat() if complete else None
+
+
+_ENVIRONMENT = threading.Lock()
+
+
+@contextlib.contextmanager
+def _source_connection(spec: ModelSpec) -> Iterator[None]:
+    """Show the source its connection where sources look for it, and to nothing that runs in the triggerer afterwards."""
+    shown = source_environment(spec)
+    with _ENVIRONMENT:
+        before = {name: os.environ.get(name) for name in shown}
+        os.environ.update(shown)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value

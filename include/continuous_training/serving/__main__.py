@@ -65,14 +65,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def _listen(host: str, port: int, folder: ServingFolder) -> socket.socket:
     last = folder.read_status()
-    wanted = port or (last.port if last else 0)
-    for _ in range(_PORT_TRIES):  # servers of a supervisor that was killed let go of the port within moments
-        try:
-            return socket.create_server((host, wanted), backlog=_BACKLOG)
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise
-            time.sleep(0.1)
+    if last and port in (0, last.port):
+        for _ in range(_PORT_TRIES):  # servers of a supervisor that was killed let go of the port within moments
+            try:
+                return socket.create_server((host, last.port), backlog=_BACKLOG)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                time.sleep(0.1)
     return socket.create_server((host, port), backlog=_BACKLOG)
 
 

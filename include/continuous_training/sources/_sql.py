@@ -113,6 +113,13 @@ class _SQLiteTable(_Table):
     index can serve, and the window is cut here.
     """
 
+    def __init__(self, connection: sa.Connection, name: str, place: str) -> None:
+        super().__init__(connection, name, place)
+        self.types = {
+            name: sa.String() if isinstance(kind, sa.DateTime | sa.Date | sa.Time) else kind
+            for name, kind in self.types.items()
+        }
+
     def scan(self, names: Sequence[str], event_time: str, window: Window) -> Iterator[pa.Table]:
         for rows in super().scan(names, event_time, window):
             time = rows[event_time]
@@ -126,9 +133,7 @@ class _SQLiteTable(_Table):
         return None if newest is None else self._parse(newest, event_time)
 
     def _time(self, name: str) -> sa.ColumnClause[Any]:
-        if not isinstance(self.types[name], sa.DateTime | sa.Date | sa.String):
-            super()._time(name)
-        return sa.column(name, sa.String())
+        return sa.column(name, sa.String()) if isinstance(self.types[name], sa.String) else super()._time(name)
 
     def _inside(self, time: sa.ColumnClause[Any], window: Window) -> list[sa.ColumnElement[bool]]:
         self._refuse_other_values(time)

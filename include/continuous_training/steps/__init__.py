@@ -90,7 +90,9 @@ def run_step(name: str, spec: ModelSpec, run: Run, settings: Settings) -> StepRe
 
 def _inputs(context: Context, step: Step) -> str:
     upstream = {name: context.manifest(name)["outputs"] for name in step.after}
-    return digest({"spec": context.spec.digest, "key": context.run.key, "trials": context.run.trials, "upstream": upstream})
+    return digest(
+        {"spec": context.spec.digest, "key": context.run.key, "trials": context.run.trials, "upstream": upstream}
+    )
 
 
 def _result(name: str, run: Run, manifest: Mapping[str, Any], *, reused: bool) -> StepResult:

@@ -10,6 +10,7 @@ from continuous_training.core.run import Request
 from continuous_training.ledger import Ledger
 from continuous_training.steps.context import Context, Output
 
+
 def do(context: Context) -> Output:
     """Record the decision with its evidence; the facts carry the answer, and on yes the request for a retraining.
 
@@ -20,8 +21,8 @@ def do(context: Context) -> Output:
     evidence = Evidence.model_validate_json(context.read("score", "evidence"))
     history = ledger.retraining_history(spec.model)
     decision = spec.retraining.decide(evidence, history)
-    ended = spec.retraining.ended(evidence, history)
-    ledger.record_decision(decision, evidence, now=datetime.now(UTC), closed=ended)
+    began, ended = spec.retraining.began(evidence, history), spec.retraining.ended(evidence, history)
+    ledger.record_decision(decision, evidence, now=datetime.now(UTC), opened=began, closed=ended)
     stands = ledger.decision(spec.model, decision.window).decision
     return Output(facts=_facts(stands))
 

@@ -16,6 +16,8 @@ from continuous_training.trainers.bundle import Bundle, load_bundle
 from continuous_training.trainers.preparation import encode_label
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from continuous_training.detectors.base import Detector
 
 ERROR = "error"
@@ -62,10 +64,10 @@ def do(context: Context) -> Output:
 
 def detector_key(detector: Detector) -> str:
     """Return a short name that changes with any setting of the detector: its prepared reference is kept under it."""
-    return f"{detector.kind}-{digest(detector)[:12]}"  # type: ignore[attr-defined]
+    return f"{detector.kind}-{digest(detector)[:12]}"
 
 
-def _champion_prediction(context: Context, judged: pd.DataFrame, challenger: Bundle) -> np.ndarray | None:
+def _champion_prediction(context: Context, judged: pd.DataFrame, challenger: Bundle) -> NDArray[np.float64] | None:
     if context.run.champion is None:
         return None
     champion = load_bundle(context.bundle(context.run.champion.bundle))

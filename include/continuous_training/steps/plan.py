@@ -37,7 +37,13 @@ def plan(spec: ModelSpec, request: Request, settings: Settings, *, now: datetime
         text=request.text or _DEFAULT_TEXT[request.reason],
         episode=request.episode or f"{request.reason}:{end:%Y-%m-%dT%H:%MZ}",
     )
-    identity = {"model": spec.model, "spec": spec.digest, "window": str(window), "episode": reason.episode, "trials": request.trials}
+    identity = {
+        "model": spec.model,
+        "spec": spec.digest,
+        "window": str(window),
+        "episode": reason.episode,
+        "trials": request.trials,
+    }
     run = Run(
         model=spec.model,
         kind="train",
@@ -76,7 +82,9 @@ def is_complete(spec: ModelSpec, settings: Settings, end: datetime) -> bool:
 
 def _plan_watch(spec: ModelSpec, request: Request, settings: Settings, champion: Champion | None) -> Run:
     if champion is None:
-        msg = f"{spec.model} has no champion yet, so there is nothing to watch; train it first: ct run train {spec.model}"
+        msg = (
+            f"{spec.model} has no champion yet, so there is nothing to watch; train it first: ct run train {spec.model}"
+        )
         raise DataInvalid(msg)
     end = next_window_end(spec, settings)
     if request.as_of is not None:
@@ -85,7 +93,12 @@ def _plan_watch(spec: ModelSpec, request: Request, settings: Settings, champion:
         msg = f"the window of {spec.model} that ends at {end:%Y-%m-%d %H:%MZ} is not complete yet; a retry after more data has landed may find it so"
         raise SourceUnavailable(msg)
     window = spec.window.current_window(end)
-    identity = {"model": spec.model, "spec": spec.model_dump(mode="json"), "window": str(window), "bundle": champion.bundle}
+    identity = {
+        "model": spec.model,
+        "spec": spec.model_dump(mode="json"),
+        "window": str(window),
+        "bundle": champion.bundle,
+    }
     return Run(
         model=spec.model,
         kind="watch",
@@ -98,6 +111,13 @@ def _plan_watch(spec: ModelSpec, request: Request, settings: Settings, champion:
 
 
 def newest_end(spec: ModelSpec, request: Request, settings: Settings, now: datetime) -> datetime:
+    """Return the newest window end whose rows have arrived and whose labels have matured at the request's moment.
+
+    Raises
+    ------
+    SourceUnavailable
+        There are no rows at all.
+    """
     watermark = spec.source.watermark(task=spec.task, locations=settings.locations)
     if watermark is None:
         msg = f"the source of {spec.model} has no rows yet; land data and ask again, a retry then finds it"
@@ -110,7 +130,11 @@ def _reference(champion: Champion | None) -> ChampionRef | None:
     if champion is None:
         return None
     return ChampionRef(
-        fence=champion.fence, version=champion.version, run_key=champion.run_key, bundle=champion.bundle, data_cutoff=champion.data_cutoff
+        fence=champion.fence,
+        version=champion.version,
+        run_key=champion.run_key,
+        bundle=champion.bundle,
+        data_cutoff=champion.data_cutoff,
     )
 
 

@@ -12,6 +12,8 @@ from continuous_training.steps.context import Context, Output, to_json
 from continuous_training.trainers.preparation import Preparation, encode_label
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from continuous_training.spec import ModelSpec
 
 
@@ -23,11 +25,13 @@ def do(context: Context) -> Output:
     preparation = Preparation.fit(rows.iloc[train], spec.features, spec.cleaning)
     y_train, classes = encode_label(rows[spec.task.label].iloc[train], spec.task)
     y_tune, _ = encode_label(rows[spec.task.label].iloc[tune], spec.task, classes)
+    # A class that appears after the training rows, or an infinite value, cannot be learned from.
+    fit, choose = np.isfinite(y_train), np.isfinite(y_tune)
     matrices = {
-        "x_train": preparation.transform(rows.iloc[train]),
-        "y_train": y_train,
-        "x_tune": preparation.transform(rows.iloc[tune]),
-        "y_tune": y_tune,
+        "x_train": preparation.transform(rows.iloc[train][fit]),
+        "y_train": y_train[fit],
+        "x_tune": preparation.transform(rows.iloc[tune][choose]),
+        "y_tune": y_tune[choose],
     }
     outputs = {name: context.store.put(_npy(matrix)) for name, matrix in matrices.items()}
     outputs["preparation"] = context.store.put(to_json(preparation.model_dump(mode="json")))
@@ -54,7 +58,7 @@ def split_by_time(rows: int, spec: ModelSpec) -> tuple[slice, slice, slice]:
     return slice(0, first), slice(first, second), slice(second, rows)
 
 
-def _npy(matrix: np.ndarray) -> bytes:
+def _npy(matrix: NDArray[np.float64]) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, matrix, allow_pickle=False)
     return buffer.getvalue()

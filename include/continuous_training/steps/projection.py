@@ -12,8 +12,6 @@ from continuous_training.ledger import Ledger
 from continuous_training.registry import Entry, Registry
 from continuous_training.steps.context import Context
 
-
-
 SERVING_PACKAGES = ("airflow-provider-continuous-training", "lightgbm", "scikit-learn", "numpy", "pandas", "skops")
 
 

@@ -12,6 +12,7 @@ from continuous_training.steps.projection import project_registry
 
 if TYPE_CHECKING:
     from continuous_training.core.run import Run
+    from continuous_training.ledger import RunOutcome
 
 
 def do(context: Context) -> Output:
@@ -42,7 +43,7 @@ def do(context: Context) -> Output:
     return Output(facts=facts)
 
 
-def _outcome(run: Run, verdict: GateVerdict) -> tuple[str, str]:
+def _outcome(run: Run, verdict: GateVerdict) -> tuple[RunOutcome, str]:
     forced = run.force and verdict.outcome is Outcome.INCONCLUSIVE
     if verdict.outcome is not Outcome.PASS and not forced:
         return "kept", verdict.text

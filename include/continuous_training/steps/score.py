@@ -6,6 +6,7 @@ import io
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from continuous_training import performance
 from continuous_training.core.decisions import Evidence
@@ -58,7 +59,9 @@ def _prepared(context: Context, detector: Detector, champion: ChampionRef) -> Pr
     return detector.fit(reference.assign(**{ERROR: np.nan}), context.spec.features)
 
 
-def _performance(context: Context, rows: pd.DataFrame, y: np.ndarray, prediction: np.ndarray) -> tuple[PerformanceScore, ...]:
+def _performance(
+    context: Context, rows: pd.DataFrame, y: NDArray[np.float64], prediction: NDArray[np.float64]
+) -> tuple[PerformanceScore, ...]:
     spec = context.spec
     # A row may never get a label (a cancelled flight); it has matured all the same once its time has come.
     known_from = rows[spec.task.event_time] + spec.task.label_delay
@@ -66,7 +69,12 @@ def _performance(context: Context, rows: pd.DataFrame, y: np.ndarray, prediction
     return tuple(
         PerformanceScore(
             estimate=performance.estimate(
-                rule.metric, y, prediction, confidence=spec.promotion.confidence, resamples=spec.promotion.resamples, seed=spec.seed
+                rule.metric,
+                y,
+                prediction,
+                confidence=spec.promotion.confidence,
+                resamples=spec.promotion.resamples,
+                seed=spec.seed,
             ),
             matured=matured,
             below=rule.below,

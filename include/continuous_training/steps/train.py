@@ -25,14 +25,16 @@ def do(context: Context) -> Output:
     )
     fitted = spec.trainer.fit(data, seed=spec.seed, trials=run.trials, warm_start=_champion_parameters(context))
     rows = labelled_rows(pd.read_parquet(context.fetch("collect", "rows")), spec)
-    _, tune, _ = split_by_time(len(rows), spec)
+    train, _, _ = split_by_time(len(rows), spec)
     manifest = Manifest(
         model=spec.model, trainer=spec.trainer, task=spec.task, preparation=preparation, classes=classes, digests={}
     )
-    files = make_bundle(manifest, fitted, rows.iloc[tune])
+    files = make_bundle(manifest, fitted, rows.iloc[train])
     bundle = context.store.put_folder(files)
     outputs = {"bundle": bundle, "trials": context.store.put(to_json(fitted.trials))}
-    return Output(outputs=outputs, facts={"bundle": bundle, "parameters": fitted.parameters, "trials": len(fitted.trials)})
+    return Output(
+        outputs=outputs, facts={"bundle": bundle, "parameters": fitted.parameters, "trials": len(fitted.trials)}
+    )
 
 
 MATRICES = ("x_train", "y_train", "x_tune", "y_tune")

@@ -9,6 +9,8 @@ from continuous_training.core.data_check import Suite
 from continuous_training.core.errors import DataInvalid
 from continuous_training.steps.context import Context, Output, to_json
 
+MOST_TOLD = 10
+
 
 def do(context: Context) -> Output:
     """Store the result of the data check and its report; a failed critical check is the step's result too."""
@@ -28,14 +30,20 @@ def do(context: Context) -> Output:
             "result": context.store.put(checked.result),
             "data_docs": context.store.put(checked.page),
         }
-        facts = {"warnings": len(check.warnings), "evaluated": check.evaluated, "first_warnings": [item.text for item in check.warnings[:5]]}
+        facts = {
+            "warnings": len(check.warnings),
+            "evaluated": check.evaluated,
+            "first_warnings": [item.text for item in check.warnings[:5]],
+        }
         problems += [item.text for item in check.critical_failed]
-    facts["problems"] = problems[:10]
+    facts["problems"] = problems[:MOST_TOLD]
     return Output(outputs=outputs, facts=facts, error=_refusal(context, problems) if problems else None)
 
 
 def _refusal(context: Context, problems: list[str]) -> DataInvalid:
-    listed = "; ".join(problems[:10]) + (f"; and {len(problems) - 10} more" if len(problems) > 10 else "")
+    listed = "; ".join(problems[:MOST_TOLD]) + (
+        f"; and {len(problems) - MOST_TOLD} more" if len(problems) > MOST_TOLD else ""
+    )
     return DataInvalid(
         f"the data of {context.run.window} failed {len(problems)} critical check(s): {listed}. Nothing was trained and the champion "
         "keeps serving. Repair the data or the expectations; a retry reads the rows again and checks them again."

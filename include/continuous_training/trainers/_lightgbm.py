@@ -57,7 +57,8 @@ def fit(
         best, parameters = search.run(data, seed=settings["seed"], trials=trials, warm_start=warm_start)
         return Fitted(best.model(), parameters | best.found, search.trials)
     except lgb.basic.LightGBMError as error:
-        msg = f"LightGBM refused trainer.parameters or the labels: {error}; mend the model file, a retry gives the same"
+        cause = str(error).split(" at /")[0].strip()  # the rest is a line of LightGBM's own source
+        msg = f"LightGBM refused trainer.parameters or the labels: {cause}; mend the model file, a retry gives the same"
         raise SpecError(msg) from error
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Columns: TypeAlias = Mapping[str, Any] | pd.DataFrame
 
 _NUMBERS = (bool, int, float, np.bool_, np.integer, np.floating, Decimal)
+_SHOWN = 60  # characters of a value in an error
 _LARGEST = sys.float_info.max
 
 
@@ -176,4 +177,4 @@ def missing(value: Any) -> bool:
 def shown(value: Any) -> str:
     """Return a value for an error message: short, with its type."""
     text = repr(value)
-    return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
+    return f"{text if len(text) <= _SHOWN else text[:_SHOWN] + '...'} ({type(value).__name__})"

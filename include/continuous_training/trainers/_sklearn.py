@@ -136,6 +136,9 @@ def _pipeline(estimator: type, parameters: Parameters, data: TrainingData, *, se
     if isinstance(learner, LogisticRegression) and "max_iter" not in parameters:
         learner.set_params(max_iter=1000)  # with the default of 100 it seldom converges on one-hot columns
     known = np.flatnonzero(~np.isnan(data.x_train).all(axis=0)).tolist()  # some estimators fail on empty columns
+    if not known:
+        msg = f"no feature has a value in any of the {len(data.y_train)} training rows; a retry gives the same"
+        raise DataInvalid(msg)
     numeric = [position for position in known if position not in data.categorical]
     categorical = [position for position in known if position in data.categorical]
     if isinstance(learner, _HISTOGRAMS):

@@ -249,7 +249,7 @@ def test_a_name_that_is_no_model_touches_no_file(home, model):
         served(model, home)
 
 
-def test_a_failed_restart_is_not_waited_for(home):
+def test_a_deployment_while_a_server_is_started_again_waits_for_it(home):
     url = deploy(home, 1)
     [server] = psutil.Process(pid(home)).children()
     server.kill()

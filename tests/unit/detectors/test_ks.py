@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
@@ -64,6 +64,7 @@ samples_of = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(samples_of, samples_of)
 def test_the_largest_gap_is_that_over_all_points_for_any_numbers(reference, current):
     both = np.concatenate([reference, current])
@@ -71,6 +72,7 @@ def test_the_largest_gap_is_that_over_all_points_for_any_numbers(reference, curr
     assert _ks.largest_gap(_ks.prepare(reference), current) == pytest.approx(max(gaps), abs=1e-12)
 
 
+@settings(deadline=None)
 @given(samples_of, samples_of)
 def test_reference_and_current_may_change_places(reference, current):
     one, other = score(reference, current), score(current, reference)

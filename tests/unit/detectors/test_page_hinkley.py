@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from continuous_training.core.task import Features
@@ -25,6 +25,7 @@ def errors(seed: int, count: int, mean: float = 0.3, deviation: float = 0.2) -> 
     return {"error": np.random.default_rng(seed).normal(mean, deviation, count)}
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-5, 5), max_size=50), st.floats(0, 1), st.floats(0.5, 1))
 def test_the_excess_is_that_of_the_definition(z, delta, alpha):
     total = lowest = 0.0

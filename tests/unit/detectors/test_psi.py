@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -36,12 +36,14 @@ def test_bins_of_a_numeric_column_are_filled_equally_by_the_reference():
 numbers = arrays(np.float64, st.integers(1, 80), elements=st.floats(-1e300, 1e300) | st.sampled_from([0.0, 1.0, -1.0]))
 
 
+@settings(deadline=None)
 @given(numbers, numbers, st.integers(2, 100))
 def test_the_index_is_never_negative_and_zero_for_the_same_rows(reference, current, bins):
     assert score(reference, current, bins=bins).statistic >= -1e-12
     assert score(reference, reference[::-1], bins=bins).statistic == 0.0
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from("abcd"), min_size=1), st.lists(st.sampled_from("abcdef"), min_size=1))
 def test_the_index_of_categories_is_never_negative(reference, current):
     assert score(reference, current, kind="categorical").statistic >= -1e-12

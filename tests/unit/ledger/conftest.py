@@ -1,4 +1,7 @@
-"""Every test of the ledger runs on SQLite, and on PostgreSQL where a server is installed."""
+"""Every test of the ledger runs on SQLite, and on PostgreSQL where a server is installed.
+
+A module that takes `url` or `ledger` names the plugin `postgres`.
+"""
 
 import shutil
 from pathlib import Path
@@ -7,9 +10,6 @@ import pytest
 import sqlalchemy as sa
 
 from continuous_training.ledger import Ledger, tables
-from postgres import postgres, postgres_database
-
-__all__ = ["postgres", "postgres_database"]
 
 
 @pytest.fixture(scope="session")

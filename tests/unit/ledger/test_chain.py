@@ -1,5 +1,6 @@
 """Nobody edits, deletes, moves or swaps a row of the ledger unseen."""
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -7,9 +8,11 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from continuous_training.ledger import Ledger, tables
+from continuous_training.ledger import Ledger, chain, tables
 from continuous_training.ledger.chain import CHAINED, GENESIS, problems
 from ledger_parts import NOW, a_decision, prepare, promotion
+
+pytest_plugins = ["postgres"]
 
 GUARDED = (tables.models, *CHAINED)
 COLUMNS = [pytest.param(table, column, id=str(column)) for table in GUARDED for column in table.columns]
@@ -110,6 +113,27 @@ def test_any_other_value_in_any_column_of_any_row_is_seen(
     assert tried > 1
 
 
+@pytest.mark.parametrize("table", CHAINED, ids=str)
+def test_a_row_that_was_changed_and_sealed_again_does_not_fit_between_the_others(
+    connection: sa.Connection, table: sa.Table
+) -> None:
+    for row in rows(connection, table):
+        forged = {**row, "at": row["at"] + timedelta(seconds=1)}
+        forged["hash"] = chain._seal(table, forged)
+        with undone(connection):
+            connection.execute(sa.update(table).where(this(table, row)).values(forged))
+            assert problems(connection), row
+
+
+def test_the_seal_stays_what_it_was_or_every_ledger_in_the_world_breaks() -> None:
+    row = {"model": "m", "seq": 1, "at": NOW, "previous": GENESIS, "fence": 1, "target": "registry", "value": "7"}
+    told = '{"at":"2013-06-01T12:00:00+00:00","fence":1,"model":"m","seq":1,"table":"ct_projections","target":"registry","value":"7"}'
+    assert chain._seal(tables.projections, row) == hashlib.sha256((GENESIS + told).encode()).hexdigest()
+    assert chain._seal(tables.projections, {**row, "added by a migration": None}) == chain._seal(
+        tables.projections, row
+    )
+
+
 @pytest.mark.parametrize("table", TABLES)
 def test_any_row_that_is_deleted_is_missed(connection: sa.Connection, table: sa.Table) -> None:
     for row in rows(connection, table):
@@ -140,7 +164,7 @@ def test_any_two_rows_that_change_places_are_seen(connection: sa.Connection, tab
 
 @pytest.mark.parametrize("table", CHAINED, ids=str)
 def test_a_row_that_was_put_in_is_seen_at_the_end_in_the_middle_and_in_another_model(
-    ledger: Ledger, table: sa.Table
+    connection: sa.Connection, table: sa.Table
 ) -> None:
     row = dict(rows(connection, table)[0])
     unique = {"fence": 50, "run_key": "other", "window_end": NOW}

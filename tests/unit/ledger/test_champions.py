@@ -4,6 +4,8 @@ from continuous_training.core.errors import Conflict, UsageError
 from continuous_training.ledger import Ledger
 from ledger_parts import NOW, VERDICT, a_decision, a_run, dump, key, moment, promotion
 
+pytest_plugins = ["postgres"]
+
 
 def promote(ledger: Ledger, *numbers: int) -> None:
     for number in numbers:

@@ -13,6 +13,8 @@ from continuous_training.ledger.chain import GENESIS
 from continuous_training.ledger.tables import Utc
 from ledger_parts import NOW, a_decision, a_run, dump, key, moment, promotion
 
+pytest_plugins = ["postgres"]
+
 EARLIEST = datetime(1900, 1, 1)  # noqa: DTZ001 - hypothesis wants bounds without a zone
 
 
@@ -30,6 +32,16 @@ def test_the_first_decision_on_a_window_stands(ledger: Ledger) -> None:
     before = dump(ledger)
     assert ledger.record_decision(*a_decision(7, answer="yes"), now=NOW, opened={"drift": "d"}) == seq
     assert dump(ledger) == before
+
+
+def test_the_decision_that_stands_for_a_window_is_found_by_it(ledger: Ledger) -> None:
+    for day in (7, 14):
+        ledger.record_decision(*a_decision(day), now=NOW)
+    window = Window(start=moment(0), end=moment(7))
+    assert ledger.decision("m", window).decision == a_decision(7)[0]
+    for model, other in [("other", window), ("m", Window(start=moment(1), end=moment(7)))]:
+        with pytest.raises(UsageError, match=f"nothing was decided on {model} 2013-01-0"):
+            ledger.decision(model, other)
 
 
 def test_windows_that_end_together_but_begin_apart_are_two(ledger: Ledger) -> None:
@@ -129,13 +141,15 @@ def test_a_retraining_counts_once_for_each_episode_at_its_latest_moment_and_dry_
     ledger.record_decision(*a_decision(7, answer="yes", episode="asked and begun"), now=NOW)
     ledger.record_decision(*a_decision(14, answer="yes", episode="only asked"), now=NOW)
     ledger.record_decision(*a_decision(40, answer="no"), now=NOW)
+    ledger.record_decision(*a_decision(60, answer="yes", episode="begun and asked again"), now=NOW)
     ledger.begin_run(a_run(9, episode="asked and begun"), now=NOW)
+    ledger.begin_run(a_run(10, episode="begun and asked again"), now=NOW)
     for number, outcome in [(20, "failed"), (21, "dry_run"), (22, "promoted")]:
         ledger.begin_run(a_run(number), now=NOW)
         ledger.finish_run(key(number), outcome, "", now=NOW)
     ledger.begin_run(a_run(50, kind="watch"), now=NOW)
     ledger.begin_run(a_run(51, "other"), now=NOW)
-    assert ledger.retraining_history("m").requested == (moment(22), moment(20), moment(15), moment(9))
+    assert ledger.retraining_history("m").requested == tuple(moment(day) for day in (61, 22, 20, 15, 9))
 
 
 @given(st.datetimes(min_value=EARLIEST, max_value=EARLIEST.replace(year=2200)), st.integers(-14 * 60, 14 * 60))

@@ -85,6 +85,6 @@ def test_any_history_of_stale_clients_keeps_fences_rising_and_cutoffs_from_going
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         Histories.ledger = Ledger(f"sqlite:///{folder}/ledger.db")
         rules = settings(
-            max_examples=60, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
         )
         run_state_machine_as_test(Histories, settings=rules)

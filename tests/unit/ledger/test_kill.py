@@ -7,6 +7,8 @@ import sys
 import ledger_parts
 from continuous_training.ledger import Ledger
 
+pytest_plugins = ["postgres"]
+
 
 def test_a_death_after_any_statement_of_any_verb_leaves_nothing_and_the_next_attempt_does_all(url: str) -> None:
     command = [sys.executable, ledger_parts.__file__, url]

@@ -7,6 +7,8 @@ from continuous_training.core.errors import Conflict
 from continuous_training.ledger import Ledger, champions, tables
 from ledger_parts import NOW, RACE, Reports, a_decision, in_threads, moment, promoters, promotion, race, violations
 
+pytest_plugins = ["postgres"]
+
 PROCESSES = 2
 
 

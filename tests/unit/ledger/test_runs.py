@@ -4,6 +4,8 @@ from continuous_training.core.errors import UsageError
 from continuous_training.ledger import Ledger
 from ledger_parts import NOW, a_run, key
 
+pytest_plugins = ["postgres"]
+
 
 def test_a_run_begins_once_and_the_first_plan_stands(ledger: Ledger) -> None:
     first = a_run(1)

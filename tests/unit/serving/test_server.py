@@ -6,12 +6,14 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import psutil
 import pytest
 
 from continuous_training.deployers.processes import STARTUP_SECONDS, ServerProcess
 from continuous_training.serving.app import MAX_BODY
 from continuous_training.serving.scoring import MAX_ROWS
-from served_model import FEATURES, MODEL, ask, expected, listening, make_rows, pointer, records
+from continuous_training.trainers import Sklearn
+from served_model import FEATURES, MODEL, ask, expected, listening, make_rows, pointer, records, train
 
 ROW = {"distance": 900.0, "wind": 3.0, "carrier": "UA"}
 RAW = {"headers": {"content-type": "application/json"}, "timeout": 60}
@@ -158,6 +160,23 @@ def test_many_clients_at_once_get_their_own_answers(url, home):
         assert list(answers) == pytest.approx(expected(home, "a", rows), rel=0, abs=1e-9)
 
 
+def test_a_scikit_learn_model_is_served_the_same_way(home):
+    train(home / "bundles" / "d", 3, Sklearn(estimator="LogisticRegression"))
+    rows = make_rows(50)
+    with listening() as listener, ServerProcess(pointer(home, 1, "d"), listener) as server:
+        assert server.report(STARTUP_SECONDS) == ""
+        answered = ask(f"http://127.0.0.1:{listener.getsockname()[1]}", records(rows)).json()["predictions"]
+    assert answered == pytest.approx(expected(home, "d", rows), rel=0, abs=1e-9)
+
+
+def test_a_server_of_a_lightgbm_model_loads_no_library_for_training(home):
+    with listening() as listener, ServerProcess(pointer(home, 1), listener) as server:
+        assert server.report(STARTUP_SECONDS) == ""
+        loaded = {mapped.path for mapped in psutil.Process(server.process.pid).memory_maps()}
+    assert any("lightgbm" in path for path in loaded)
+    assert not [path for path in loaded if "/sklearn/" in path or "/pandas/" in path or "/pyarrow/" in path]
+
+
 def test_a_broken_bundle_is_reported_and_nothing_answers(home):
     with listening() as listener, ServerProcess(pointer(home, 1, "c"), listener) as server:
         assert "ArtefactCorrupt: " in server.report(STARTUP_SECONDS)
@@ -178,19 +197,31 @@ def test_a_server_whose_starter_is_gone_ends(home):
         assert server.ended
 
 
-def test_a_retired_server_finishes_and_asks_its_clients_to_leave(home):
+def test_a_retired_server_answers_what_has_begun_and_asks_its_clients_to_leave(home):
+    body = json.dumps({"dataframe_records": [ROW]}).encode()
+    request = b"POST /invocations HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+    request += b"content-length: %d\r\n\r\n" % len(body) + body
     with listening() as listener, ServerProcess(pointer(home, 1), listener) as server:
         assert server.report(STARTUP_SECONDS) == ""
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        body = json.dumps({"dataframe_records": [ROW]}).encode()
-        with httpx.Client() as idle, socket.create_connection(listener.getsockname()) as slow:
-            assert idle.get(f"{url}/ping").headers.get("connection") != "close"
-            slow.sendall(b"POST /invocations HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n")
-            slow.sendall(b"content-length: %d\r\n\r\n" % len(body) + body[:10])
+        begun = {piece: socket.create_connection(listener.getsockname()) for piece in (20, len(request) - 5)}
+        for piece, connection in begun.items():
+            connection.sendall(request[:piece])
+        with httpx.Client() as client:
+            assert client.get(f"{url}/ping").headers.get("connection") != "close"
             server.retire()
-            assert ask(url, [ROW], idle).headers["connection"] == "close"
-            slow.sendall(body[10:])
-            answer = slow.makefile("rb").read()
-        assert b"200 OK" in answer
-        assert b"predictions" in answer
+            while client.get(f"{url}/ping").headers.get("connection") != "close":
+                pass
+        for connection in begun.values():
+            # Ten times as long as the server takes to begin its end: by then it has closed what it was going to close.
+            connection.settimeout(1)
+            with pytest.raises(TimeoutError):
+                connection.recv(1)
+            connection.settimeout(60)
+        for piece, connection in begun.items():
+            with connection:
+                connection.sendall(request[piece:])
+                answer = connection.makefile("rb").read()
+            assert b"200 OK" in answer
+            assert b"predictions" in answer
         server.process.wait(30)

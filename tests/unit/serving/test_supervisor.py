@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 from contextlib import contextmanager
@@ -80,6 +81,23 @@ def test_no_request_fails_while_releases_are_swapped_and_each_answer_is_the_name
         assert all(answer == (first if fence == 1 else by_bundle[fence % 2]) for fence, answer in client.answers)
     assert sum(len(client.answers) for client in clients) > 300
     assert last == str(SWAPS + 1)
+
+
+def test_a_request_that_arrives_slowly_is_answered_by_the_release_it_began_with(home):
+    with supervising(home):
+        status = serve(home, 1)
+        with socket.create_connection(("127.0.0.1", status.port)) as slow:
+            slow.sendall(b"GET /version HTTP/1.1\r\nhost: ")
+            assert httpx.get(f"{status.url}/ping").status_code == 200  # connections are accepted in order
+            serve(home, 2)
+            slow.settimeout(1)  # ten times as long as a server takes to begin its end
+            with pytest.raises(TimeoutError):
+                slow.recv(1)
+            slow.settimeout(60)
+            slow.sendall(b"localhost\r\n\r\n")
+            answer = slow.makefile("rb").read()
+        assert b'"version":"1"' in answer
+        assert httpx.get(f"{status.url}/version").json()["version"] == "2"
 
 
 def test_a_release_that_does_not_start_leaves_the_one_before_serving_until_a_better_one_comes(home):

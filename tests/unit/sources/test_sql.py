@@ -164,6 +164,11 @@ def test_an_sqlite_column_without_a_type_is_read_as_what_it_holds(sqlite: Store)
     assert read(sqlite([("2013-03-01", 1.0, 7)], x=""), "x")["x"].tolist() == [7]
 
 
+@pytest.mark.parametrize("kind", ["DATETIME", "DATE", "TIME"])
+def test_an_sqlite_time_that_is_not_the_event_time_comes_as_its_text(sqlite: Store, kind: str) -> None:
+    assert read(sqlite([("2013-03-01", 1.0, "3pm")], x=kind), "x")["x"].tolist() == ["3pm"]
+
+
 def test_a_missing_sqlite_file_is_not_created(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_SHOP", f"sqlite:///{tmp_path}/none.db")
     with pytest.raises(SourceUnavailable, match=r"unable to open database file.*a retry connects again"):

@@ -1,0 +1,250 @@
+"""The DAGs that model files turn into, as the DAG processor, the scheduler and the web server see them."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.models.trigger import Trigger
+from airflow.sdk.module_loading import import_string
+from airflow.serialization.serialized_objects import DagSerialization
+from airflow.timetables.assets import AssetOrTimeSchedule
+from airflow.timetables.base import TimeRestriction
+from airflow.timetables.simple import AssetTriggeredTimetable, ContinuousTimetable
+
+import small_model
+from airflow_worker import Worker, dag_run
+from continuous_training.provider.dags import build_dags, build_train_dag, build_watch_dag
+from continuous_training.provider.triggers import WindowTrigger
+from continuous_training.spec import ModelSpec
+
+pytestmark = pytest.mark.provider
+
+ROOT = Path(__file__).resolve().parents[2]
+TRAIN = ["plan", "collect", "validate", "prepare", "train", "evaluate", "promote", "deploy"]
+WATCH = ["wait", "plan", "score", "decide"]
+KUBERNETES = {"kind": "kubernetes", "image": "registry.example.com/ct@sha256:" + "0" * 64}
+EVERY_MONDAY = {"schedule": "0 3 * * MON", "timezone": "America/New_York"}
+
+
+def round_trip(dag: Any) -> Any:
+    """Return the DAG as the scheduler and the web server get it: through JSON."""
+    return DagSerialization.from_dict(json.loads(json.dumps(DagSerialization.to_dict(dag))))
+
+
+@pytest.fixture
+def bag(monkeypatch: pytest.MonkeyPatch) -> DagBag:
+    monkeypatch.setenv("CT_MODELS", str(ROOT / "include" / "models"))
+    return DagBag(ROOT / "dags")
+
+
+def test_the_dag_files_of_this_project_load(bag: DagBag) -> None:
+    assert bag.import_errors == {}
+    assert set(bag.dags) == {"flight_delays.train", "flight_delays.watch", "example_retrain", "example_drift_alarm"}
+
+
+def test_every_dag_of_this_project_survives_the_way_to_the_scheduler(bag: DagBag) -> None:
+    for dag_id, dag in bag.dags.items():
+        assert [task.task_id for task in round_trip(dag).tasks] == [task.task_id for task in dag.tasks], dag_id
+
+
+def test_every_dag_and_every_task_of_a_model_is_documented() -> None:
+    for build in (build_train_dag, build_watch_dag):
+        dag = round_trip(build(small_model.spec()))
+        assert "Predicts `late`" in dag.doc_md
+        for task in dag.tasks:
+            assert task.doc_md.strip(), task.task_id
+
+
+@pytest.mark.parametrize(("build", "tasks"), [(build_train_dag, TRAIN), (build_watch_dag, WATCH)])
+@pytest.mark.parametrize("runner", [{"kind": "subprocess"}, KUBERNETES])
+def test_the_steps_follow_one_another(build: Any, tasks: list[str], runner: dict[str, Any]) -> None:
+    dag = build(small_model.spec(runner=runner))
+    assert [task.task_id for task in dag.topological_sort()] == tasks
+    for earlier, later in zip(tasks, tasks[1:], strict=False):
+        assert later in dag.get_task(earlier).downstream_task_ids
+
+
+@pytest.mark.parametrize("build", [build_train_dag, build_watch_dag])
+def test_there_is_one_run_at_a_time_and_none_for_the_past(build: Any) -> None:
+    dag = round_trip(build(small_model.spec(retraining=EVERY_MONDAY)))
+    assert dag.max_active_runs == 1
+    assert not dag.catchup
+
+
+def test_the_schedule_is_cron_in_the_zone_of_the_model_or_the_asset() -> None:
+    dag = round_trip(build_train_dag(small_model.spec(retraining=EVERY_MONDAY)))
+    assert isinstance(dag.timetable, AssetOrTimeSchedule)
+    (_, asset) = next(dag.timetable.asset_condition.iter_assets())
+    assert (asset.name, asset.uri) == ("m/retrain", "continuous-training://m/retrain")
+    tick = dag.timetable.next_dagrun_info(
+        last_automated_data_interval=None, restriction=TimeRestriction(None, None, catchup=False)
+    ).run_after
+    local = tick.in_timezone("America/New_York")
+    assert (local.format("ddd"), local.hour, local.minute) == ("Mon", 3, 0)
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    ["*/5 * * * *", "0 0 29 2 *", "0 3 * * MON#1", "0 3 L * *", "59 23 31 12 *", "0 3 * JAN-MAR SUN", "0 3 1,15 * 7"],
+)
+@pytest.mark.parametrize("timezone", ["UTC", "Asia/Kathmandu", "Etc/GMT+12"])
+def test_every_schedule_that_a_model_file_may_have_is_one_that_airflow_takes(schedule: str, timezone: str) -> None:
+    dag = round_trip(build_train_dag(small_model.spec(retraining={"schedule": schedule, "timezone": timezone})))
+    assert dag.timetable.next_dagrun_info(
+        last_automated_data_interval=None, restriction=TimeRestriction(None, None, catchup=False)
+    )
+
+
+def test_a_model_without_a_schedule_is_trained_on_the_asset_alone() -> None:
+    dag = round_trip(build_train_dag(small_model.spec()))
+    assert isinstance(dag.timetable, AssetTriggeredTimetable)
+    assert [asset.name for _, asset in dag.timetable.asset_condition.iter_assets()] == ["m/retrain"]
+
+
+def test_the_watch_goes_on_for_ever_and_starts_in_the_triggerer() -> None:
+    dag = round_trip(build_watch_dag(small_model.spec()))
+    assert isinstance(dag.timetable, ContinuousTimetable)
+    assert dag.timetable.next_dagrun_info(
+        last_automated_data_interval=None, restriction=TimeRestriction(None, None, catchup=False)
+    )
+    wait = dag.get_task("wait")
+    assert wait.start_from_trigger
+    started = Trigger(classpath=wait.start_trigger_args.trigger_cls, kwargs=wait.start_trigger_args.trigger_kwargs)
+    trigger = import_string(started.classpath)(**started.kwargs)
+    assert isinstance(trigger, WindowTrigger)
+    assert trigger.end_task
+    assert ModelSpec.model_validate_json(trigger.spec) == small_model.spec()
+
+
+def test_the_watch_tells_the_train_dag_through_the_asset() -> None:
+    decide = round_trip(build_watch_dag(small_model.spec())).get_task("decide")
+    assert [outlet.name for outlet in decide.outlets] == ["m/retrain"]
+
+
+@pytest.mark.parametrize("runner", [{"kind": "subprocess"}, KUBERNETES])
+@pytest.mark.parametrize("build", [build_train_dag, build_watch_dag])
+def test_every_task_is_tried_again_after_a_passing_failure(build: Any, runner: dict[str, Any]) -> None:
+    # A task resumed within the worker's heartbeat of its deferral can be marked failed: deferrable ones need it most.
+    for task in round_trip(
+        build(small_model.spec(runner=runner, promotion={"metric": "roc_auc", "approval": "always"}))
+    ).tasks:
+        assert task.retries >= 1, task.task_id
+
+
+def test_the_form_and_the_links_reach_the_web_server() -> None:
+    dag = round_trip(build_train_dag(small_model.spec()))
+    assert set(dag.params.dump()) == {"reason", "as_of", "trials", "force", "dry_run"}
+    assert dag.params.get_param("as_of").schema["format"] == "date-time"
+    assert set(dag.get_task("promote").operator_extra_link_dict) == {"MLflow run", "Model version", "Data Docs"}
+
+
+def test_the_look_at_the_source_is_as_frequent_as_the_windows_ask() -> None:
+    def poll(every: str) -> float:
+        window = {"reference": "40 days", "current": every, "every": every}
+        return (
+            build_watch_dag(small_model.spec(window=window))
+            .get_task("wait")
+            .start_trigger_args.trigger_kwargs["poll_seconds"]
+        )
+
+    assert poll("1 minute") == 2.0
+    assert poll("1 hour") == 3.6
+    assert poll("7 days") == 300.0
+
+
+@pytest.mark.parametrize("runner", [{"kind": "subprocess"}, KUBERNETES])
+def test_no_secret_of_the_deployment_is_in_a_serialised_dag(
+    runner: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "canary-51d0"
+    monkeypatch.setenv("CT_LEDGER", f"postgresql://ct:{secret}@db/ledger")
+    monkeypatch.setenv("AIRFLOW__CONTINUOUS_TRAINING__LEDGER", f"postgresql://ct:{secret}@db/ledger")
+    monkeypatch.setenv("AIRFLOW__CONTINUOUS_TRAINING__REGISTRY", f"https://ct:{secret}@mlflow.example.com")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"https://ct:{secret}@mlflow.example.com")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", secret)
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP", f"postgres://ct:{secret}@db/shop")
+    monkeypatch.setenv("AIRFLOW_CONN_MLFLOW_DEFAULT", f"mlflow://ct:{secret}@https%3A%2F%2Fmlflow.example.com")
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_CONTINUOUS_TRAINING_DEFAULT", json.dumps({"conn_type": "continuous_training", "password": secret})
+    )
+    spec = small_model.spec(runner=runner, source={"kind": "sql", "conn_id": "shop", "table": "rows"})
+    for build in (build_train_dag, build_watch_dag):
+        assert secret not in json.dumps(DagSerialization.to_dict(build(spec)))
+
+
+def test_a_wrong_model_file_is_one_dag_that_says_what_is_wrong_and_the_others_are_not_affected(
+    model_files: Any,
+) -> None:
+    wrong = small_model.document("wrong") | {"trainr": {}}
+    dags = build_dags(model_files(right=small_model.document("right"), wrong=wrong))
+    assert set(dags) == {"right.train", "right.watch", "wrong.invalid"}
+    invalid = dags["wrong.invalid"]
+    assert "trainr" in round_trip(invalid).doc_md
+    outcome = Worker(run=dag_run()).do(invalid.get_task("wrong_model_file"))
+    assert outcome.state == "failed"
+    assert "wrong.yaml" in str(outcome.error)
+    assert "trainr" in str(outcome.error)
+
+
+@pytest.mark.parametrize(
+    "name", ["my model", "a/../b".replace("/", "_"), "ünïcode", "x" * 240, "quote'\"", "{{ 7*7 }}", "a.b-c"]
+)
+def test_a_wrong_model_file_may_have_any_name(name: str, model_files: Any) -> None:
+    dags = build_dags(model_files(**{name: "model: [", "right": small_model.document("right")}))
+    (dag_id,) = set(dags) - {"right.train", "right.watch"}
+    assert dag_id.endswith(".invalid")
+    assert round_trip(dags[dag_id]).dag_id == dag_id
+
+
+def test_every_kind_of_broken_file_leaves_the_others_alone(model_files: Any) -> None:
+    folder = model_files(
+        right=small_model.document("right"),
+        empty="",
+        binary="\x00\x01",
+        jinja="model: '{{ conn.shop.password }}'",
+        anchors="a: &a [1]\nb: *a",
+        elsewhere=small_model.document("another_name"),
+        deep="a: " + "[" * 50 + "]" * 50,
+        tag="!!python/object/apply:os.system ['true']",
+        large="# " + "x" * 300_000,
+        not_a_mapping="- 1",
+        nowhere=small_model.document("nowhere", expectations="missing.yaml"),
+    )
+    dags = build_dags(folder)
+    assert {dag_id for dag_id in dags if not dag_id.endswith(".invalid")} == {"right.train", "right.watch"}
+    assert len(dags) == 2 + 10
+
+
+def test_an_empty_folder_has_no_dags(model_files: Any) -> None:
+    assert build_dags(model_files()) == {}
+
+
+def test_with_approval_a_person_decides_between_the_gate_and_the_promotion() -> None:
+    dag = round_trip(build_train_dag(small_model.spec(promotion={"metric": "roc_auc", "approval": "always"})))
+    approve = dag.get_task("approve")
+    assert approve.upstream_task_ids == {"evaluate"}
+    assert "promote" in approve.downstream_task_ids
+    before = build_train_dag(small_model.spec(promotion={"metric": "roc_auc", "approval": "always"})).get_task(
+        "approve"
+    )
+    assert before.defaults == ["Reject"]
+    assert timedelta(0) < before.response_timeout <= timedelta(days=7)
+
+
+def test_only_work_steps_become_pods() -> None:
+    spec = small_model.spec(runner=KUBERNETES)
+    pods = {
+        task.task_id
+        for build in (build_train_dag, build_watch_dag)
+        for task in build(spec).tasks
+        if task.task_type == "KubernetesPodOperator"
+    }
+    assert pods == {"collect", "validate", "prepare", "train", "evaluate", "score"}
+
+
+def test_the_arguments_of_the_dag_can_be_changed() -> None:
+    dag = build_train_dag(small_model.spec(), dag_id="mine", schedule=None, tags=["mine"])
+    assert (dag.dag_id, dag.tags) == ("mine", {"mine"})
