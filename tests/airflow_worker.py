@@ -90,22 +90,27 @@ class Worker:
         if request.method in {"POST", "PUT", "PATCH"}:
             self.sent.append((request.url.path, body))
         if kind == "xcoms":
-            return self._answer_xcom(request.method, tuple("/".join(rest).split("/", 3)[2:]), body)
+            return self._answer_xcom(request.method, *rest[2:], value=body)
         if kind == "connections":
             known = self.connections.get(rest[0])
             return _found(known and {**dict.fromkeys(_CONNECTION), "conn_id": rest[0], **known})
         if kind == "store":
             return _found(None) if request.method == "GET" else httpx.Response(204)
+        if kind == "hitlDetails":
+            return httpx.Response(201, json=body)
         if rest[-1] == "run":
             retry = {"max_tries": 2, "should_retry": True}
             return httpx.Response(200, json={"dag_run": self.run, **retry, **self._next})
         return httpx.Response(200, json={"inactive_assets": []})
 
-    def _answer_xcom(self, method: str, key: tuple[str, ...], value: Any) -> httpx.Response:
+    def _answer_xcom(self, method: str, task_id: str, key: str, *part: str, value: Any) -> httpx.Response:
         if method == "POST":
-            self.xcoms[key[0], key[1]] = value
+            self.xcoms[task_id, key] = value
             return httpx.Response(201, json={})
-        return _found({"key": key[1], "value": self.xcoms[key]} if key in self.xcoms else None)
+        known = (task_id, key) in self.xcoms
+        if part:  # a slice: how `xcom_pull` asks
+            return httpx.Response(200, json=[self.xcoms[task_id, key]] if known else [])
+        return _found({"key": key, "value": self.xcoms[task_id, key]} if known else None)
 
 
 def _found(value: dict[str, Any] | None) -> httpx.Response:

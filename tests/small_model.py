@@ -10,6 +10,8 @@ START = datetime(2024, 1, 1, tzinfo=UTC)
 A_DAY = 50
 """Rows a day."""
 
+A_MOMENT = timedelta(seconds=1)
+
 
 def document(model: str = "m", **changes: Any) -> dict[str, Any]:
     """Return the content of the model file; `changes` replace whole top-level keys.

@@ -87,7 +87,7 @@ def _surprise(y: Floats, prediction: Floats) -> Floats:
 
 
 def _squared_distance(y: Floats, prediction: Floats) -> Floats:
-    squares = np.einsum("rc,rc->r", prediction, prediction) - 2 * probability_of_truth(y, prediction) + 1
+    squares: Floats = np.einsum("rc,rc->r", prediction, prediction) - 2 * probability_of_truth(y, prediction) + 1
     return squares / 2 if prediction.shape[1] == 2 else squares  # noqa: PLR2004 - by custom halved for two classes
 
 

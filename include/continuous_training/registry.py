@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from mlflow import MlflowClient
     from mlflow.models import ModelSignature
+    from mlflow.models.model import ModelInfo
 
     from continuous_training.core.task import Features
 
@@ -33,6 +35,7 @@ _CLIENT_LIMITS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "GIT_PYTHON_REFRESH": "quiet",
 }
 
@@ -89,11 +92,15 @@ class Registry:
                 return Registered(str(version.version), version.run_id, run.info.experiment_id)
             experiment = self._experiment(client, entry.model)
             run_id = _run(client, experiment, entry)
-            source = self._log_model(run_id, entry)
+            logged = self._log_model(run_id, entry)
             if not client.search_registered_models(f"name='{entry.model}'"):
                 client.create_registered_model(entry.model)
             created = client.create_model_version(
-                entry.model, source=source, run_id=run_id, tags={RUN_KEY: entry.run_key, **entry.tags}
+                entry.model,
+                source=logged.model_uri,
+                run_id=run_id,
+                model_id=logged.model_id,
+                tags={RUN_KEY: entry.run_key, **entry.tags},
             )
             client.set_terminated(run_id)
             return Registered(str(created.version), run_id, experiment)
@@ -132,19 +139,20 @@ class Registry:
         )
         return str(client.create_experiment(name, artifact_location=beside.as_uri() if beside else None))
 
-    def _log_model(self, run_id: str, entry: Entry) -> str:
+    def _log_model(self, run_id: str, entry: Entry) -> ModelInfo:
         import mlflow
 
         mlflow.set_tracking_uri(self.uri)
-        with mlflow.start_run(run_id=run_id):
-            info = mlflow.pyfunc.log_model(
+        with mlflow.start_run(run_id=run_id), warnings.catch_warnings():
+            # It misses type hints and an example, which it would run the model on; the signature is given instead.
+            warnings.simplefilter("ignore", UserWarning)
+            return mlflow.pyfunc.log_model(
                 name="model",
                 python_model=str(MODEL_CODE),
                 artifacts={"bundle": str(entry.bundle)},
                 signature=_signature(entry.features),
                 pip_requirements=list(entry.requirements),
             )
-        return str(info.model_uri)
 
     @contextlib.contextmanager
     def _client(self) -> Iterator[MlflowClient]:

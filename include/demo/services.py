@@ -124,6 +124,7 @@ class Services:
             "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
             "AIRFLOW__CORE__PARALLELISM": "4",
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{api}/execution/",
+            "AIRFLOW__CONTINUOUS_TRAINING__POLL_SECONDS": "1",
             "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__PORT": str(api),
             "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{api}",

@@ -101,15 +101,14 @@ class Story:
             lambda: self.ledger.scored_until(MODEL) == end, f"a decision on the week to {end:%Y-%m-%d}", RUN_SECONDS
         )
         record = self.ledger.decisions(MODEL, 1)[0]
-        signals = ", ".join(f"{signal.name} {signal.state}" for signal in record.decision.signals)
-        quality = "".join(
-            f"{score.estimate.metric} {score.estimate.value:.3f}; "
+        scores = [
+            f"{score.estimate.metric} {score.estimate.value:.3f}"
             for score in record.evidence.performance
             if score.estimate.value is not None
-        )
-        self.say(
-            f"week to {end:%d %b}: {record.evidence.rows:,} flights; {quality}{signals} -> {record.decision.answer.upper()}: {record.decision.why}"
-        )
+        ]
+        signals = [f"{signal.name} {signal.state}" for signal in record.decision.signals]
+        self.say(f"week to {end:%d %b}: {record.evidence.rows:,} flights; {', '.join(scores + signals)}")
+        self.say(f"  {record.decision.answer.upper()}: {record.decision.why}")
         return record
 
     def retraining(self, episode: str) -> None:
@@ -250,7 +249,7 @@ def main() -> int:
     shutil.rmtree(home, ignore_errors=True)
     print("starting MLflow and Airflow on loopback ...", flush=True)
     with services:
-        story = Story(services, flights.flights(), weeks=int(os.environ.get("DEMO_WEEKS", "16")))
+        story = Story(services, flights.flights(), weeks=int(os.environ.get("DEMO_WEEKS", "14")))
         print(
             f"Airflow {services.airflow_url}  user admin  password {services.password}\nMLflow  {services.mlflow_url}",
             flush=True,

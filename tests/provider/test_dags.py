@@ -1,7 +1,8 @@
 """The DAGs that model files turn into, as the DAG processor, the scheduler and the web server see them."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.models.trigger import Trigger
 from airflow.sdk.module_loading import import_string
+from airflow.sdk.serde import serialize
 from airflow.serialization.serialized_objects import DagSerialization
 from airflow.timetables.assets import AssetOrTimeSchedule
 from airflow.timetables.base import TimeRestriction
@@ -63,7 +65,7 @@ def test_every_dag_and_every_task_of_a_model_is_documented() -> None:
 def test_the_steps_follow_one_another(build: Any, tasks: list[str], runner: dict[str, Any]) -> None:
     dag = build(small_model.spec(runner=runner))
     assert [task.task_id for task in dag.topological_sort()] == tasks
-    for earlier, later in zip(tasks, tasks[1:], strict=False):
+    for earlier, later in pairwise(tasks):
         assert later in dag.get_task(earlier).downstream_task_ids
 
 
@@ -248,3 +250,23 @@ def test_only_work_steps_become_pods() -> None:
 def test_the_arguments_of_the_dag_can_be_changed() -> None:
     dag = build_train_dag(small_model.spec(), dag_id="mine", schedule=None, tags=["mine"])
     assert (dag.dag_id, dag.tags) == ("mine", {"mine"})
+
+
+def test_a_person_sees_the_verdict_and_a_no_leaves_the_champion_alone() -> None:
+    dag = build_train_dag(small_model.spec(promotion={"metric": "roc_auc", "approval": "always"}))
+    worker = Worker(run=dag_run(), xcoms={("evaluate", "return_value"): {"facts": {"text": "0.02 better {{ 7*7 }}"}}})
+    assert worker.do(dag.get_task("approve")).state == "awaiting_input"
+    asked = next(body for path, body in worker.sent if "hitl" in path.lower())
+    assert asked["subject"] == "Promote the challenger of m?"
+    assert asked["body"] == "0.02 better {{ 7*7 }}"
+    assert asked["defaults"] == ["Reject"]
+    for answer, skipped in (("Reject", [["promote"]]), ("Approve", [])):
+        reply = {
+            "chosen_options": [answer],
+            "params_input": {},
+            "responded_at": serialize(datetime(2024, 3, 1, tzinfo=UTC)),
+            "responded_by_user": None,
+        }
+        answered = Worker(run=dag_run(), xcoms=worker.xcoms)
+        assert answered.do(dag.get_task("approve"), resume=("execute_complete", {"event": reply})).state == "success"
+        assert [body["tasks"] for path, body in answered.sent if path.endswith("skip-downstream")] == skipped

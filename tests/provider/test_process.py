@@ -257,7 +257,6 @@ def test_what_the_step_said_is_not_hidden_by_a_ledger_that_is_down_as_well(
 
 
 def test_a_step_that_crashes_without_a_word_points_to_its_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONSTARTUP", "")
     monkeypatch.setenv("PYTHONHOME", "/nowhere")  # no interpreter starts with it
     outcome = Worker().do(task(TrainChallengerOperator, run=a_run()))
     assert outcome.state == "failed"

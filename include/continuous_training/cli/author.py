@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from continuous_training import strict_yaml
 from continuous_training.cli.models import load_model
 from continuous_training.core.errors import SpecError, UsageError
 from continuous_training.explain import explain as explain_spec
@@ -26,16 +27,31 @@ def lint(options: argparse.Namespace) -> int:
         raise UsageError(f"{path} does not exist; name a model file or a folder of model files")
     if path.is_file():
         load_spec(path)
+        _check_suite(path)
         print(f"{path.name}: ok")
         return 0
     specs, errors = load_specs(path)
     for name in specs:
-        print(f"{name}.yaml: ok")
+        try:
+            _check_suite(path / f"{name}.yaml")
+        except SpecError as wrong:
+            errors[name] = wrong
+        else:
+            print(f"{name}.yaml: ok")
     for error in errors.values():
         print(error, file=sys.stderr)
     if not specs and not errors:
         raise UsageError(f"{path} holds no .yaml file; put one model file for each model there")
     return SpecError.exit_code if errors else 0
+
+
+def _check_suite(path: Path) -> None:
+    """Refuse values in the suite that only Great Expectations can judge; Airflow reads suites without it."""
+    named = strict_yaml.read(path).data.get("expectations")
+    if isinstance(named, str):
+        from continuous_training import validation
+
+        validation.load_suite(path.absolute().parent.parent / "expectations" / named)
 
 
 def schema(_: argparse.Namespace) -> int:

@@ -50,7 +50,15 @@ def rollback(options: argparse.Namespace) -> int:
     """Make an earlier champion the champion again, then show it in MLflow and serve it."""
     settings = Settings.from_environment()
     spec = load_model(options.model, settings)
-    champion = Ledger(settings.ledger).rollback(spec.model, to=options.to, reason=options.reason, now=datetime.now(UTC))
+    ledger = Ledger(settings.ledger)
+    current = ledger.champion(spec.model)
+    champion = ledger.rollback(
+        spec.model,
+        to=options.to,
+        reason=options.reason,
+        fence_seen=current.fence if current else None,
+        now=datetime.now(UTC),
+    )
     print(f"{spec.model}: version {champion.version} is champion (fence {champion.fence}): {options.reason}")
     reconcile_model(spec, settings)
     return 0

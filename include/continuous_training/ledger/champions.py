@@ -100,7 +100,9 @@ class Champions(Database):
             told = {"reason": tables.plain(reason), "verdict": verdict and canonical(verdict)}
             lineage = {"version": str(head.fence + 1), "returns_to": head.fence or None}
             ran = sa.update(tables.runs).where(tables.runs.c.key == run_key, tables.runs.c.model == model)
-            connection.execute(ran.values(outcome="promoted", text=told["reason"], finished_at=now))
+            connection.execute(
+                ran.values(outcome="promoted", text=tables.plain(verdict.text if verdict else reason), finished_at=now)
+            )
             return _record(connection, head, at=now, **record, **told, **lineage)
 
     def rollback(

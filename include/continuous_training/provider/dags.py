@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable
 from airflow.sdk.exceptions import AirflowFailException
 
-from continuous_training.provider.hooks import configured_settings
+from continuous_training.provider.hooks import configured_poll_seconds, configured_settings
 from continuous_training.provider.operators import (
     CollectDataOperator,
     DecideRetrainingOperator,
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from continuous_training.spec import ModelSpec
 
 TAG = "continuous-training"
+# With a start in the past a schedule's last missed tick runs as soon as the DAG is unpaused: the first training. Without
+# one, `@continuous` asks for the same logical date again and again after its first run.
+BEGINNING = datetime(2020, 1, 1, tzinfo=UTC)
 APPROVAL_TIME = timedelta(days=7)
 
 
@@ -66,9 +69,7 @@ def build_train_dag(spec: ModelSpec, **arguments: Any) -> DAG:
     asset = retrain_asset(spec.model)
     schedule: Any = [asset]
     if spec.retraining.schedule is not None:
-        timetable = CronTriggerTimetable(
-            spec.retraining.schedule, timezone=spec.retraining.timezone, run_immediately=True
-        )
+        timetable = CronTriggerTimetable(spec.retraining.schedule, timezone=spec.retraining.timezone)
         schedule = AssetOrTimeSchedule(timetable=timetable, assets=[asset])
     settings: dict[str, Any] = {
         "dag_id": f"{spec.model}.train",
@@ -76,6 +77,7 @@ def build_train_dag(spec: ModelSpec, **arguments: Any) -> DAG:
         "description": f"Train a challenger of {spec.model} and promote it when it is shown to be better",
         "doc_md": _document(spec),
         "params": train_params(),
+        "start_date": BEGINNING,
         "max_active_runs": 1,
         "catchup": False,
         "tags": [TAG, spec.model],
@@ -112,13 +114,14 @@ def build_watch_dag(spec: ModelSpec, **arguments: Any) -> DAG:
         "schedule": "@continuous",
         "description": f"Look at each new window of {spec.model} and decide whether to retrain",
         "doc_md": _document(spec),
+        "start_date": BEGINNING,
         "max_active_runs": 1,
         "catchup": False,
         "tags": [TAG, spec.model],
     }
     with DAG(**{**settings, **arguments}) as dag:  # noqa: AIR002 - it is in the settings
         wait = NewWindowSensor(
-            task_id="wait", spec=spec, doc_md=NewWindowSensor.__doc__, poll_seconds=_poll_seconds(spec)
+            task_id="wait", spec=spec, doc_md=NewWindowSensor.__doc__, poll_seconds=configured_poll_seconds()
         )
         plan = PlanRunOperator(task_id="plan", spec=spec, kind="watch", doc_md=PlanRunOperator.__doc__)
         score = _work_task(ScoreWindowOperator, spec, plan)
@@ -157,11 +160,6 @@ def _approval(spec: ModelSpec) -> Any:
         retries=2,
         doc_md="Wait for a person in Airflow's required actions. Without an answer the champion stays.",
     )
-
-
-def _poll_seconds(spec: ModelSpec) -> float:
-    """Look often enough that waiting adds under a thousandth of a window, between 2 seconds and 5 minutes."""
-    return min(300.0, max(2.0, spec.window.every.total_seconds() / 1000))
 
 
 def _document(spec: ModelSpec) -> str:

@@ -34,9 +34,16 @@ def configured_settings() -> Settings:
     No connection is read, so this is safe while a DAG file is parsed.
     """
     configured = {
-        variable: conf.get("continuous_training", option, fallback="") for option, variable in _OPTIONS.items()
+        # What a command prints (`ledger_cmd`) ends with a line break.
+        variable: conf.get("continuous_training", option, fallback="").strip()
+        for option, variable in _OPTIONS.items()
     }
     return Settings.from_environment({**os.environ, **{name: value for name, value in configured.items() if value}})
+
+
+def configured_poll_seconds() -> float:
+    """Return the time between two looks of the watch DAGs at their sources."""
+    return conf.getfloat("continuous_training", "poll_seconds", fallback=60.0)
 
 
 class ContinuousTrainingHook(BaseHook):
@@ -84,8 +91,8 @@ class ContinuousTrainingHook(BaseHook):
         from continuous_training.ledger import Ledger
         from continuous_training.storage import Store
 
-        settings = self.get_conn()
         try:
+            settings = self.get_conn()
             Store(settings.artefacts).put(b"continuous training can write here")
             Ledger(settings.ledger)
         except ContinuousTrainingError as error:
@@ -112,14 +119,22 @@ class MLflowHook(BaseHook):
         self.mlflow_conn_id = mlflow_conn_id
 
     def tracking_uri(self) -> str | None:
-        """Return the tracking URI of the connection, or `None` when there is no such connection."""
+        """Return the tracking URI of the connection, or `None` when the connection does not exist or names none.
+
+        Raises
+        ------
+        UsageError
+            The host is a name without a scheme, or holds credentials, which would show up in links and errors.
+        """
         connection = _find(MLflowHook, self.mlflow_conn_id)
         if connection is None or not connection.host:
             return None
-        if "://" not in connection.host:
+        scheme, _, place = connection.host.partition("://")
+        if not place or "@" in place.partition("/")[0]:
             msg = (
-                f"connection {self.mlflow_conn_id}: the host {connection.host!r} is not a tracking URI; write it whole, for example "
-                "https://mlflow.example.com:5000; a retry gives the same"
+                f"connection {self.mlflow_conn_id}: the host is not a plain tracking URI (it begins with {scheme[:20]!r}); "
+                "write it with its scheme and without credentials, for example https://mlflow.example.com:5000, and user "
+                "and password or token in their own fields; a retry gives the same"
             )
             raise UsageError(msg)
         return str(connection.host)
@@ -150,9 +165,12 @@ class MLflowHook(BaseHook):
         """Ask the server for one registered model."""
         from mlflow.exceptions import MlflowException
 
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        # Somebody waits before a button; the client's own limits are minutes.
+        os.environ |= {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
         try:
             self.get_conn().search_registered_models(max_results=1)
+        except UsageError as error:
+            return False, str(error)
         except MlflowException as error:
             return False, f"MLflow does not answer: {str(error)[:300]}"
         return True, "MLflow answers"

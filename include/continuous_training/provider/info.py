@@ -78,6 +78,15 @@ def get_provider_info() -> dict[str, Any]:
                         "sensitive": name == "ledger",
                     }
                     for name, text in _OPTIONS.items()
+                }
+                | {
+                    "poll_seconds": {
+                        "description": "Seconds between two looks of the watch DAGs at their sources.",
+                        "version_added": "0.1.0",
+                        "type": "float",
+                        "example": None,
+                        "default": "60",
+                    }
                 },
             }
         },

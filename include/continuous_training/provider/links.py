@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
     from airflow.sdk.types import TaskInstanceKey
 
+    from continuous_training.spec import ModelSpec
+
 
 class _ResultLink(BaseOperatorLink):
     """A link that the operator worked out while it ran; Airflow asks for it in the same process when the task ends."""
@@ -50,13 +52,15 @@ def browser_url(uri: str) -> str | None:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).rstrip("/")
 
 
-def result_links(public_url: str | None, model: str, facts: dict[str, object]) -> dict[str, str]:
+def result_links(public_url: str | None, spec: ModelSpec, facts: dict[str, object]) -> dict[str, str]:
     """Return the links that the facts of a promote step lead to, by name."""
     if public_url is None or "mlflow_run" not in facts:
         return {}
     run = f"{public_url}/#/experiments/{facts['mlflow_experiment']}/runs/{facts['mlflow_run']}"
-    return {
+    links = {
         MLflowRunLink.name: run,
-        ModelVersionLink.name: f"{public_url}/#/models/{model}/versions/{facts['registry_version']}",
-        DataDocsLink.name: f"{run}/artifacts/reports/data_docs.html",
+        ModelVersionLink.name: f"{public_url}/#/models/{spec.model}/versions/{facts['registry_version']}",
     }
+    if spec.expectations is not None:
+        links[DataDocsLink.name] = f"{run}/artifacts/reports/data_docs.html"
+    return links

@@ -162,7 +162,7 @@ class PromoteChallengerOperator(StepOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Return the promote step's result; `facts.outcome` is promoted, kept or dry_run."""
         result = super().execute(context)
-        self.links = result_links(MLflowHook(self.mlflow_conn_id).public_url(), self.spec.model, result["facts"])
+        self.links = result_links(MLflowHook(self.mlflow_conn_id).public_url(), self.spec, result["facts"])
         return result
 
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 USER = 10001
 XCOM_RESULT = "/airflow/xcom/return.json"
-# Airflow renders both from the plan's answer when the pod starts; the model file itself holds no template.
-PLANNED_RUN = "{{ ti.xcom_pull(task_ids='plan')['facts']['run'] | tojson }}"
+# Airflow renders both from the plan's answer when the pod starts.
+PLANNED_RUN = r"{{ ti.xcom_pull(task_ids='plan')['facts']['run'] | tojson | replace('$', '\\u0024') }}"
 ARTEFACTS = "{{ ti.xcom_pull(task_ids='plan')['facts']['artefacts'] }}"
 
 
@@ -37,7 +37,11 @@ def pod_arguments(spec: ModelSpec, step: str, settings: Settings) -> dict[str, A
     runner = spec.runner
     assert runner.kind == "kubernetes"
     resources = {"cpu": runner.resources.cpu, "memory": runner.resources.memory}
-    told = {"CT_HOME": "/work", "CT_ARTEFACTS": ARTEFACTS, "CT_LOCATIONS": settings.to_environment()["CT_LOCATIONS"]}
+    told = {
+        "CT_HOME": "/work",
+        "CT_ARTEFACTS": ARTEFACTS,
+        "CT_LOCATIONS": _literal(settings.to_environment()["CT_LOCATIONS"]),
+    }
     unprivileged = k8s.V1SecurityContext(
         allow_privilege_escalation=False, read_only_root_filesystem=True, capabilities=k8s.V1Capabilities(drop=["ALL"])
     )
@@ -51,7 +55,7 @@ def pod_arguments(spec: ModelSpec, step: str, settings: Settings) -> dict[str, A
         "cmds": ["ct", "step", step],
         "env_vars": {
             **told,
-            "CT_SPEC": spec.model_dump_json(),
+            "CT_SPEC": _literal(spec.model_dump_json()),
             "CT_RUN": PLANNED_RUN,
             "CT_RESULT": XCOM_RESULT,
             "HOME": "/work",
@@ -72,8 +76,8 @@ def pod_arguments(spec: ModelSpec, step: str, settings: Settings) -> dict[str, A
         "volumes": [k8s.V1Volume(name=name, empty_dir=k8s.V1EmptyDirVolumeSource()) for name in ("work", "tmp")],
         "volume_mounts": [
             k8s.V1VolumeMount(name="work", mount_path="/work"),
-            k8s.V1VolumeMount(name="tmp", mount_path="/tmp"),
-        ],  # noqa: S108
+            k8s.V1VolumeMount(name="tmp", mount_path="/tmp"),  # noqa: S108 - the pod's own, empty
+        ],
         "service_account_name": runner.service_account,
         "automount_service_account_token": False,
         "startup_timeout_seconds": int(runner.startup.total_seconds()),
@@ -83,3 +87,10 @@ def pod_arguments(spec: ModelSpec, step: str, settings: Settings) -> dict[str, A
         "durable": True,
         "retries": 2,
     }
+
+
+def _literal(document: str) -> str:
+    """Return the same JSON in a form that both Jinja and Kubernetes, which replaces `$(NAME)`, leave as it is."""
+    for special in ("$", "{{", "{%", "{#"):
+        document = document.replace(special, f"{special[:-1]}\\u{ord(special[-1]):04x}")
+    return document

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
 
 def record_failure(run: Run, settings: Settings, step: str, text: str) -> None:
-    """Finish a train run in the ledger as failed, with the step and its error; a watch run leaves no trace."""
-    if run.kind == "train":
-        Ledger(settings.ledger).finish_run(run.key, "failed", f"{step}: {text}", now=datetime.now(UTC))
+    """Finish a train run in the ledger as failed, with the step and its error; a watch run leaves no trace.
+
+    What the promote step has said stands: the run may be stale, or promoted and not yet served.
+    """
+    ledger = Ledger(settings.ledger)
+    if run.kind == "train" and ledger.run(run.key).outcome not in {"stale", "promoted"}:
+        ledger.finish_run(run.key, "failed", f"{step}: {text}", now=datetime.now(UTC))

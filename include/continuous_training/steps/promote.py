@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from continuous_training.core.decisions import GateVerdict, Outcome
+from continuous_training.core.errors import Conflict
 from continuous_training.ledger import Ledger
 from continuous_training.steps.context import Context, Output
 from continuous_training.steps.projection import project_registry
@@ -26,21 +27,30 @@ def do(context: Context) -> Output:
     outcome, text = _outcome(run, verdict)
     now = datetime.now(UTC)
     if outcome == "promoted":
-        reason = run.reason.text if run.reason else ""
+        _promote(context, ledger, verdict, now)
+    else:
+        ledger.finish_run(run.key, outcome, text, now=now)
+    facts: dict[str, object] = {"outcome": outcome, "text": text, "verdict": verdict.outcome.value}
+    facts |= project_registry(context, run_key=run.key, outcome=outcome)
+    return Output(facts=facts)
+
+
+def _promote(context: Context, ledger: Ledger, verdict: GateVerdict, now: datetime) -> None:
+    run = context.run
+    try:
         ledger.promote(
             run.model,
             run_key=run.key,
             bundle=context.manifest("train")["outputs"]["bundle"],
             data_cutoff=run.window.end,
             fence_seen=run.fence,
-            reason=reason,
+            reason=run.reason.text if run.reason else "",
             verdict=verdict,
             now=now,
         )
-    ledger.finish_run(run.key, outcome, text, now=now)
-    facts: dict[str, object] = {"outcome": outcome, "text": text, "verdict": verdict.outcome.value}
-    facts |= project_registry(context, run_key=run.key, outcome=outcome)
-    return Output(facts=facts)
+    except Conflict as error:
+        ledger.finish_run(run.key, "stale", str(error), now=now)
+        raise
 
 
 def _outcome(run: Run, verdict: GateVerdict) -> tuple[RunOutcome, str]:

@@ -1,0 +1,185 @@
+"""The pods of work steps: rendered by Airflow as in a task, valid for Kubernetes, and without privileges."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+from airflow.sdk import DAG
+from kubernetes.client import ApiClient
+from kubernetes_validate import utils as kubernetes
+
+import small_model
+from airflow_worker import Worker, dag_run
+from continuous_training.core.run import Run
+from continuous_training.provider.dags import build_train_dag, build_watch_dag
+from continuous_training.provider.hooks import configured_settings
+from continuous_training.provider.pods import USER, pod_arguments
+from continuous_training.settings import Settings
+from continuous_training.spec import ModelSpec
+from continuous_training.steps import STEPS
+
+pytestmark = pytest.mark.provider
+
+IMAGE = "registry.example.com/ct@sha256:" + "0" * 64
+RUNNER = {"kind": "kubernetes", "image": IMAGE}
+WORK = [name for name, step in STEPS.items() if step.plane == "work"]
+HOSTILE = 'it\'s "late" {{ 7*7 }} {% raw %}{# no #} \\n \n\t $(PATH) ${HOME} `id` </script> ü 🙂'
+CANARY = "canary-ab12"
+
+
+def planned(text: str = "it drifted") -> dict[str, Any]:
+    """Return what the plan step answers."""
+    window = {"start": "2024-01-01T00:00:00Z", "end": "2024-02-10T00:00:00Z"}
+    run = {
+        "model": "m", "kind": "train", "key": "a" * 64, "as_of": "2024-02-11T00:00:00Z", "window": window, "spec_digest": "d" * 64,
+        "reason": {"kind": "manual", "text": text, "episode": "manual:1"},
+    }  # fmt: skip
+    answer = Run.model_validate(run).model_dump(mode="json")
+    return {"step": "plan", "key": "a" * 64, "facts": {"run": answer, "artefacts": "s3://bucket/artefacts"}}
+
+
+class Shown(KubernetesPodOperator):
+    """Returns the pod it would create."""
+
+    def execute(self, context: Any) -> dict[str, Any]:
+        self.name = self._set_name(self.name)
+        return ApiClient().sanitize_for_serialization(self.build_pod_request_obj(context, dry_run=True))
+
+
+def pod(spec: ModelSpec | None = None, step: str = "train", plan: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return the pod of a step as Kubernetes would be sent it."""
+    spec = spec or small_model.spec(runner=RUNNER)
+    with DAG(f"{spec.model}.train", schedule=None):
+        task = Shown(task_id=step, **pod_arguments(spec, step, configured_settings()))
+    worker = Worker(run=dag_run(), xcoms={("plan", "return_value"): plan or planned()})
+    outcome = worker.do(task)
+    assert outcome.state == "success", outcome.error
+    return worker.result(step)
+
+
+def environment(of: dict[str, Any]) -> dict[str, str]:
+    return {variable["name"]: variable["value"] for variable in of["spec"]["containers"][0]["env"]}
+
+
+@pytest.mark.parametrize("step", WORK)
+def test_the_pod_of_every_work_step_is_valid_for_the_newest_kubernetes(step: str) -> None:
+    kubernetes.validate(pod(step=step), kubernetes.latest_version(), strict=True)
+
+
+@pytest.mark.parametrize("version", sorted({*kubernetes.all_versions()})[-3:])
+def test_the_pod_is_valid_for_every_kubernetes_that_is_supported(version: str) -> None:
+    kubernetes.validate(pod(), version, strict=True)
+
+
+def test_every_container_of_the_pod_passes_the_restricted_pod_security_standard() -> None:
+    spec = pod()["spec"]
+    assert {container["name"] for container in spec["containers"]} == {"base", "airflow-xcom-sidecar"}
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["runAsUser"] == USER > 0
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert not spec.get("hostNetwork")
+    assert not {"hostPID", "hostIPC"} & set(spec)
+    assert not spec.get("initContainers")
+    for container in spec["containers"]:
+        context = container["securityContext"]
+        assert context["allowPrivilegeEscalation"] is False
+        assert context["capabilities"] == {"drop": ["ALL"]}
+        assert context["readOnlyRootFilesystem"] is True
+        assert not {"privileged", "runAsUser", "seccompProfile", "procMount"} & set(context)  # none undoes the pod's
+
+
+def test_the_pod_can_write_to_empty_folders_only_and_knows_nobody_in_the_cluster() -> None:
+    spec = pod()["spec"]
+    assert {tuple(volume) for volume in spec["volumes"]} == {("emptyDir", "name")}
+    mounts = {mount["mountPath"] for mount in spec["containers"][0]["volumeMounts"]}
+    assert mounts == {"/work", "/tmp", "/airflow/xcom"}
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["restartPolicy"] == "Never"
+
+
+def test_the_step_gets_what_it_asks_for_and_no_more() -> None:
+    resources = {"cpu": "1500m", "memory": "3Gi"}
+    (base, _) = pod(small_model.spec(runner={**RUNNER, "resources": resources}))["spec"]["containers"]
+    assert base["resources"] == {"requests": resources, "limits": resources}
+    assert base["command"] == ["ct", "step", "train"]
+    assert base["image"] == IMAGE
+
+
+def test_a_secret_is_named_and_cannot_replace_what_the_step_is_told() -> None:
+    (base, _) = pod(small_model.spec(runner={**RUNNER, "secret": "ct-store", "service_account": "ct"}))["spec"][
+        "containers"
+    ]
+    assert base["envFrom"] == [{"secretRef": {"name": "ct-store"}}]
+    # Kubernetes lets `env` win over `envFrom`, so everything that steers the step must stand in `env`.
+    assert {"CT_SPEC", "CT_RUN", "CT_RESULT", "CT_ARTEFACTS", "CT_LOCATIONS", "CT_HOME"} <= {
+        variable["name"] for variable in base["env"]
+    }
+
+
+def test_the_pod_is_told_neither_the_ledger_nor_the_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CT_LEDGER", f"postgresql://ct:{CANARY}@db/ledger")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"https://ct:{CANARY}@mlflow.example.com")
+    monkeypatch.setenv("AIRFLOW_CONN_MLFLOW_DEFAULT", f"mlflow://ct:{CANARY}@https%3A%2F%2Fmlflow.example.com")
+    shown = pod()
+    assert CANARY not in json.dumps(shown)
+    assert not {"CT_LEDGER", "MLFLOW_TRACKING_URI"} & set(environment(shown))
+
+
+def test_the_step_keeps_its_artefacts_where_the_plan_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CT_ARTEFACTS", "/elsewhere")  # a connection may say otherwise, and only the plan has seen it
+    assert environment(pod())["CT_ARTEFACTS"] == "s3://bucket/artefacts"
+
+
+def test_what_the_step_is_told_is_what_the_step_reads() -> None:
+    spec = small_model.spec(runner=RUNNER, description=HOSTILE)
+    told = environment(pod(spec))
+    assert ModelSpec.model_validate_json(told["CT_SPEC"]) == spec
+    assert Run.model_validate_json(told["CT_RUN"]) == Run.model_validate(planned()["facts"]["run"])
+    assert "$" not in told["CT_SPEC"]
+    settings = Settings.from_environment(told)
+    assert (settings.home, settings.artefacts) == ("/work", "s3://bucket/artefacts")
+    assert told["CT_RESULT"] == "/airflow/xcom/return.json"
+
+
+@pytest.mark.parametrize(
+    "text", [HOSTILE, "{{ 7*7 }}", "{% for x in y %}", "}}", "'", '"', "\\", "\n", "$(CT_SPEC)", ""]
+)
+def test_what_people_write_as_a_reason_is_neither_evaluated_nor_changed(text: str) -> None:
+    told = environment(pod(plan=planned(text)))
+    assert "49" not in told["CT_RUN"]
+    assert "$" not in told["CT_RUN"]  # Kubernetes replaces $(NAME), also by what a secret holds
+    assert Run.model_validate_json(told["CT_RUN"]).reason.text == text
+
+
+@pytest.mark.parametrize("model", ["m", "a_", "a" * 63, "a_" * 31, "x__y"])
+def test_every_model_name_gives_a_valid_pod_name_and_valid_labels(model: str) -> None:
+    metadata = pod(small_model.spec(model, runner=RUNNER), step="validate")["metadata"]
+    assert re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", metadata["name"])
+    assert metadata["name"].startswith("ct-")
+    for name, value in metadata["labels"].items():
+        assert re.fullmatch(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?", value), name
+    assert (metadata["labels"]["app"], metadata["labels"]["step"]) == ("continuous-training", "validate")
+
+
+@pytest.mark.parametrize("build", [build_train_dag, build_watch_dag])
+def test_a_pod_outlives_its_worker_and_waits_in_the_triggerer(build: Any) -> None:
+    pods = [task for task in build(small_model.spec(runner=RUNNER)).tasks if isinstance(task, KubernetesPodOperator)]
+    assert pods
+    for task in pods:
+        assert task.deferrable
+        assert task.durable
+        assert task.do_xcom_push
+        assert task.retries >= 1
+        assert task.startup_timeout_seconds == 600
+        assert task.namespace == "default"
+
+
+def test_the_result_of_the_pod_is_what_later_tasks_read(tmp_path: Path) -> None:
+    # The sidecar hands over the file; promote reads the evaluate step's manifest, so only the shape matters here.
+    (base, sidecar) = pod()["spec"]["containers"]
+    (shared,) = {mount["mountPath"] for mount in sidecar["volumeMounts"]}
+    assert shared in {mount["mountPath"] for mount in base["volumeMounts"]}
+    assert environment(pod())["CT_RESULT"].startswith(shared)
