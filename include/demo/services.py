@@ -48,6 +48,7 @@ class Services:
     dags: Path = ROOT / "dags"
     environment: dict[str, str] = field(default_factory=dict)
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    clients: list[Airflow] = field(default_factory=list)
 
     def __enter__(self) -> Self:
         """Start MLflow and Airflow and wait until both are healthy."""
@@ -89,12 +90,15 @@ class Services:
 
     def airflow(self) -> Airflow:
         """Return a client of Airflow's REST API, logged in as admin."""
-        return Airflow(self.airflow_url, self.password)
+        self.clients.append(Airflow(self.airflow_url, self.password))
+        return self.clients[-1]
 
     def stop(self) -> None:
         """Stop every process that was started here, and what those started."""
         from continuous_training.deployers.local import stop
 
+        while self.clients:
+            self.clients.pop().close()
         for pointer in (self.home / "serving").glob("*/"):
             stop(pointer.name, self.home)
         for process in self.processes:
@@ -199,6 +203,10 @@ class Airflow:
         self._client = httpx.Client(
             base_url=f"{url}/api/v2", headers={"Authorization": f"Bearer {answer.json()['access_token']}"}, timeout=30
         )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
 
     def get(self, path: str, **parameters: Any) -> Any:
         """Return the JSON at `path`."""

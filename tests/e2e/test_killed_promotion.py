@@ -38,7 +38,7 @@ SPEC = ModelSpec.model_validate(
         "source": {"kind": "parquet", "path": "{data}/rows"},
         "window": {"reference": "20 days", "current": "1 day", "every": "1 day"},
         "trainer": {"kind": "lightgbm", "rounds": 5},
-        "promotion": {"metric": "roc_auc", "margin": -1.0, "resamples": 100},
+        "promotion": {"metric": "roc_auc", "margin": -1.0, "rows": 100, "resamples": 100},
         "deployment": {"kind": "none"},
     }
 )

@@ -14,11 +14,11 @@ import httpx
 import psutil
 import pytest
 from mlflow import MlflowClient
-from services import Services, wait_until
 from story import FIRST_CUTOFF, MODEL, WEEK, Story
 
 from continuous_training.deployers.local import served
 from continuous_training.registry import RUN_KEY
+from services import Services, wait_until
 
 pytestmark = pytest.mark.e2e
 WEEKS = 5

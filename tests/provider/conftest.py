@@ -17,7 +17,7 @@ os.environ |= {
     "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
 }
 
-_OURS = ("CT_", "MLFLOW_", "AIRFLOW_CONN_", "AIRFLOW__CONTINUOUS_TRAINING__")
+_OURS = ("CT_", "MLFLOW_", "AIRFLOW_CONN_", "AIRFLOW_CTX_", "AIRFLOW__CONTINUOUS_TRAINING__")
 
 
 @pytest.fixture(autouse=True)

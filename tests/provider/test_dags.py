@@ -13,7 +13,6 @@ from airflow.sdk.module_loading import import_string
 from airflow.sdk.serde import serialize
 from airflow.serialization.serialized_objects import DagSerialization
 from airflow.timetables.assets import AssetOrTimeSchedule
-from airflow.timetables.base import TimeRestriction
 from airflow.timetables.simple import AssetTriggeredTimetable, ContinuousTimetable
 
 import small_model
@@ -34,6 +33,13 @@ EVERY_MONDAY = {"schedule": "0 3 * * MON", "timezone": "America/New_York"}
 def round_trip(dag: Any) -> Any:
     """Return the DAG as the scheduler and the web server get it: through JSON."""
     return DagSerialization.from_dict(json.loads(json.dumps(DagSerialization.to_dict(dag))))
+
+
+def next_run(dag: Any, after: Any = None) -> Any:
+    """Return the run that the scheduler would make next."""
+    return dag.timetable.next_dagrun_info(
+        last_automated_data_interval=after and after.data_interval, restriction=dag._time_restriction
+    )
 
 
 @pytest.fixture
@@ -81,11 +87,16 @@ def test_the_schedule_is_cron_in_the_zone_of_the_model_or_the_asset() -> None:
     assert isinstance(dag.timetable, AssetOrTimeSchedule)
     (_, asset) = next(dag.timetable.asset_condition.iter_assets())
     assert (asset.name, asset.uri) == ("m/retrain", "continuous-training://m/retrain")
-    tick = dag.timetable.next_dagrun_info(
-        last_automated_data_interval=None, restriction=TimeRestriction(None, None, catchup=False)
-    ).run_after
-    local = tick.in_timezone("America/New_York")
+    local = next_run(dag).run_after.in_timezone("America/New_York")
     assert (local.format("ddd"), local.hour, local.minute) == ("Mon", 3, 0)
+
+
+def test_a_scheduled_model_is_first_trained_at_once_and_then_on_its_schedule() -> None:
+    dag = round_trip(build_train_dag(small_model.spec(retraining=EVERY_MONDAY)))
+    first = next_run(dag)
+    now = datetime.now(UTC)
+    assert now - timedelta(days=8) < first.run_after <= now
+    assert next_run(dag, first).run_after > now
 
 
 @pytest.mark.parametrize(
@@ -95,9 +106,7 @@ def test_the_schedule_is_cron_in_the_zone_of_the_model_or_the_asset() -> None:
 @pytest.mark.parametrize("timezone", ["UTC", "Asia/Kathmandu", "Etc/GMT+12"])
 def test_every_schedule_that_a_model_file_may_have_is_one_that_airflow_takes(schedule: str, timezone: str) -> None:
     dag = round_trip(build_train_dag(small_model.spec(retraining={"schedule": schedule, "timezone": timezone})))
-    assert dag.timetable.next_dagrun_info(
-        last_automated_data_interval=None, restriction=TimeRestriction(None, None, catchup=False)
-    )
+    assert next_run(dag).run_after
 
 
 def test_a_model_without_a_schedule_is_trained_on_the_asset_alone() -> None:
@@ -109,9 +118,8 @@ def test_a_model_without_a_schedule_is_trained_on_the_asset_alone() -> None:
 def test_the_watch_goes_on_for_ever_and_starts_in_the_triggerer() -> None:
     dag = round_trip(build_watch_dag(small_model.spec()))
     assert isinstance(dag.timetable, ContinuousTimetable)
-    assert dag.timetable.next_dagrun_info(
-        last_automated_data_interval=None, restriction=TimeRestriction(None, None, catchup=False)
-    )
+    first = next_run(dag)
+    assert next_run(dag, first).logical_date > first.logical_date  # the same one again would never be run
     wait = dag.get_task("wait")
     assert wait.start_from_trigger
     started = Trigger(classpath=wait.start_trigger_args.trigger_cls, kwargs=wait.start_trigger_args.trigger_kwargs)
@@ -143,18 +151,13 @@ def test_the_form_and_the_links_reach_the_web_server() -> None:
     assert set(dag.get_task("promote").operator_extra_link_dict) == {"MLflow run", "Model version", "Data Docs"}
 
 
-def test_the_look_at_the_source_is_as_frequent_as_the_windows_ask() -> None:
-    def poll(every: str) -> float:
-        window = {"reference": "40 days", "current": every, "every": every}
-        return (
-            build_watch_dag(small_model.spec(window=window))
-            .get_task("wait")
-            .start_trigger_args.trigger_kwargs["poll_seconds"]
-        )
+def test_the_deployment_says_how_often_the_sources_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    def poll_seconds() -> float:
+        return build_watch_dag(small_model.spec()).get_task("wait").start_trigger_args.trigger_kwargs["poll_seconds"]
 
-    assert poll("1 minute") == 2.0
-    assert poll("1 hour") == 3.6
-    assert poll("7 days") == 300.0
+    assert poll_seconds() == 60.0
+    monkeypatch.setenv("AIRFLOW__CONTINUOUS_TRAINING__POLL_SECONDS", "2.5")
+    assert poll_seconds() == 2.5
 
 
 @pytest.mark.parametrize("runner", [{"kind": "subprocess"}, KUBERNETES])

@@ -132,7 +132,7 @@ def test_airflow_knows_the_links_so_that_it_can_show_them() -> None:
 
 def test_the_ledger_is_hidden_in_airflow_s_configuration_page() -> None:
     options = INFO["config"]["continuous_training"]["options"]
-    assert {name for name, option in options.items() if option["sensitive"]} == {"ledger"}
+    assert {name for name, option in options.items() if option.get("sensitive")} == {"ledger"}
 
 
 def test_the_info_can_be_written_as_yaml_without_python_objects() -> None:

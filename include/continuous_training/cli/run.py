@@ -51,9 +51,19 @@ def _train(spec: ModelSpec, request: Request, settings: Settings) -> dict[str, A
     for name in TRAIN_STEPS:
         if name == "deploy" and results["promote"].facts["outcome"] != "promoted":
             break
+        if name == "promote" and not _approved(spec, results["evaluate"].facts):
+            _say("  not approved: nothing is promoted")
+            planned = planned.model_copy(update={"dry_run": True})
         results[name] = _step(name, spec, planned, settings)
     facts = {"model": spec.model, "run": planned.key, **results["promote"].facts}
     return facts | ({"url": results["deploy"].facts["url"]} if "deploy" in results else {})
+
+
+def _approved(spec: ModelSpec, evaluated: dict[str, Any]) -> bool:
+    """Ask whoever sits at the terminal where the model file wants a person to approve; nobody there is a no."""
+    if spec.promotion.approval == "never" or evaluated["verdict"] != "pass":
+        return True
+    return sys.stdin.isatty() and input(f"{evaluated['text']} Promote it? [y/N] ").strip().lower() == "y"
 
 
 def _watch(spec: ModelSpec, settings: Settings, options: argparse.Namespace) -> int:
