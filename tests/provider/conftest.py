@@ -13,7 +13,6 @@ HOME = tempfile.mkdtemp(prefix="airflow-home-")
 atexit.register(shutil.rmtree, HOME, ignore_errors=True)
 os.environ |= {
     "AIRFLOW_HOME": HOME,
-    "AIRFLOW__CORE__UNIT_TEST_MODE": "true",
     "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
 }
 

@@ -37,9 +37,7 @@ def round_trip(dag: Any) -> Any:
 
 def next_run(dag: Any, after: Any = None) -> Any:
     """Return the run that the scheduler would make next."""
-    return dag.timetable.next_dagrun_info(
-        last_automated_data_interval=after and after.data_interval, restriction=dag._time_restriction
-    )
+    return dag.next_dagrun_info(last_automated_run_info=after)
 
 
 @pytest.fixture
