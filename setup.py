@@ -58,6 +58,7 @@ setup(
             "mypy>=1.18",
             "ruff>=0.14",
             "import-linter>=2.5",
+            "setuptools>=80",
             "types-PyYAML",
             "types-requests",
         ],

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter, ValidationError
 
 from continuous_training.core.errors import UsageError
 from continuous_training.core.frozen import Frozen
+
+_LOCATIONS = TypeAdapter(dict[str, str])
 
 
 class Settings(Frozen):
@@ -37,16 +39,9 @@ class Settings(Frozen):
         Only `CT_HOME` matters at first (default: `.ct` in the working folder): the others default to places inside it,
         the model files to `include/models`.
         """
+        locations = _locations(environment.get("CT_LOCATIONS", "{}"))
         home = Path(environment.get("CT_HOME", ".ct")).absolute()
         models = Path(environment.get("CT_MODELS", "include/models")).absolute()
-        try:
-            locations = json.loads(environment.get("CT_LOCATIONS", "{}"))
-        except ValueError as error:
-            msg = (
-                f"CT_LOCATIONS is not JSON ({error}); write an object of names and URLs, for example "
-                '{"data": "/srv/data"}'
-            )
-            raise UsageError(msg) from error
         return cls(
             home=str(home),
             models=str(models),
@@ -66,3 +61,16 @@ class Settings(Frozen):
             "CT_LOCATIONS": json.dumps(self.locations),
             "MLFLOW_TRACKING_URI": self.registry,
         }
+
+
+def _locations(text: str) -> dict[str, str]:
+    try:
+        return _LOCATIONS.validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = "".join(f"{part}: " for part in first["loc"])
+        msg = (
+            f"CT_LOCATIONS is not a JSON object of names and URLs ({place}{first['msg']}); write for example "
+            '{"data": "/srv/data"}; a retry gives the same'
+        )
+        raise UsageError(msg) from None  # pydantic's own text shows values, which may hold credentials

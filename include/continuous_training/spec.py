@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AwareDatetime, Field, ValidationError, model_validator
+from pydantic import AfterValidator, AwareDatetime, Field, ValidationError, model_validator
 
 from continuous_training import spec_errors, strict_yaml, suites
 from continuous_training.core.data_check import Suite
@@ -14,7 +14,7 @@ from continuous_training.core.errors import SpecError
 from continuous_training.core.frozen import Frozen
 from continuous_training.core.quality import METRICS, Metric
 from continuous_training.core.task import Features, Task
-from continuous_training.core.window import Window, last_tile_end
+from continuous_training.core.window import Window, in_utc, last_tile_end
 from continuous_training.deployers import AnyDeployer, Local
 from continuous_training.detectors import AnyDetector
 from continuous_training.policies.promotion import PromotionPolicy
@@ -25,6 +25,7 @@ from continuous_training.trainers import AnyTrainer, Cleaning
 
 SuiteFile = Annotated[str, Field(pattern=r"^[\w-]+\.yaml$")]
 LONGEST = timedelta(days=3660)
+MOST_JSON_BYTES = 100_000  # Linux takes 128 KiB in one variable
 MODEL_NAME = r"^[a-z][a-z0-9_]{0,62}$"
 
 
@@ -36,7 +37,7 @@ class Windows(Frozen):
     every: Duration = Field(
         le=LONGEST, description="Distance between two looks; windows end at multiples of it after `anchor`."
     )
-    anchor: AwareDatetime = Field(
+    anchor: Annotated[AwareDatetime, AfterValidator(in_utc)] = Field(
         datetime(1970, 1, 5, tzinfo=UTC),
         description="A moment at which one window ends. The default is a Monday, midnight UTC.",
     )
@@ -73,7 +74,7 @@ class Split(Frozen):
     @model_validator(mode="after")
     def _leave_hold_out(self) -> Self:
         if self.train + self.tune > 0.99:  # noqa: PLR2004 - less than one row in a hundred judges nothing
-            msg = f"train + tune must leave at least 0.01 for the hold-out; got {self.train + self.tune:g}"
+            msg = f"the shares of train and tune must leave at least 0.01 for the hold-out; together they are {self.train + self.tune:g}"
             raise ValueError(msg)
         return self
 
@@ -199,6 +200,13 @@ def load_spec(path: Path) -> ModelSpec:
         suite = suites.load_suite(path.absolute().parent.parent / "expectations" / spec.expectations, columns)
         # The suite is part of the model: another suite is another specification, and a pod needs no second file.
         spec = spec.model_copy(update={"expectations": suite})
+    size = len(spec.model_dump_json())
+    if size > MOST_JSON_BYTES:
+        msg = (
+            f"{path.name}: the model with its suite takes {size:,} bytes as JSON, at most {MOST_JSON_BYTES:,} fit into the "
+            "environment of a step; shorten its lists of columns or values. Nothing was run; a retry gives the same."
+        )
+        raise SpecError(msg)
     return spec
 
 

@@ -3,12 +3,14 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from continuous_training.core.duration import format_duration
 from continuous_training.core.errors import SpecError
 from continuous_training.strict_yaml import WHAT_NEXT, Document, KeyPath, key_path, masked, shown
 
@@ -143,16 +145,14 @@ class _Schemas:
             return [(place.path, self._unknown_key(place))]
         if kind.startswith("union_tag"):
             return [self._wrong_kind(details, place)]
+        if isinstance(details["input"], timedelta):  # a length of time was read, and is too short or too long
+            return [(place.path, f"{format_duration(details['input'])} {_should(details)}")]
         allowed = self._words(place.node)
         if kind == "missing":
             text = f"missing; allowed: {allowed}" if allowed else "missing; add it"
         else:
-            message = details["msg"].replace("Input should", "should")
-            text = (
-                f"{shown(details['input'])} is not allowed; allowed: {allowed}"
-                if allowed
-                else f"{shown(details['input'])} {message}"
-            )
+            wrong = f"is not allowed; allowed: {allowed}" if allowed else _should(details)
+            text = f"{shown(details['input'])} {wrong}"
             members = place.node.get("oneOf", [place.node])
             text += _meant(details["input"], [choice for member in members for choice in _choices(member)])
         if "description" in place.node and kind in {"missing", "string_pattern_mismatch"}:
@@ -217,6 +217,10 @@ class _Schemas:
             words = self._words(node.get("items", {}))
             return _limited("a list", node) + (f", each item {words}" if words else "")
         return _simple_words(node)
+
+
+def _should(details: Any) -> str:
+    return str(details["msg"]).replace("Input should", "should")
 
 
 def _simple_words(node: Schema) -> str:

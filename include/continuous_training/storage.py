@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 from continuous_training.core.errors import ArtefactCorrupt, StoreUnavailable
 
-_CHUNK = 1 << 20
+_FILE_NAME = re.compile(r"\w[\w.-]{0,254}")
 
 
 class Store:
@@ -57,10 +58,8 @@ class Store:
         path = self._object(digest)
         with _store_errors(self.url):
             if not self._fs.exists(path):
-                staged = f"{path}.{uuid.uuid4().hex}"
-                self._fs.makedirs(os.path.dirname(path), exist_ok=True)
-                self._fs.put_file(str(source), staged)
-                self._publish(staged, path)
+                with self._published(path) as staged:
+                    self._fs.put_file(str(source), staged)
         return digest
 
     def get(self, digest: str) -> bytes:
@@ -76,19 +75,17 @@ class Store:
 
     def fetch(self, digest: str, folder: Path) -> Path:
         """Return a local file with the bytes of `digest`: the object itself on a local disk, else a copy in `folder`."""
-        path = Path(self._object(digest)) if self._local else folder / digest
-        if not path.exists():
-            if self._local:
+        with _store_errors(self.url):
+            path = Path(self._object(digest)) if self._local else folder / _hexadecimal(digest)
+            if self._local and not path.exists():
                 raise _missing(digest, self.url)
-            folder.mkdir(parents=True, exist_ok=True)
-            with _store_errors(self.url):
-                try:
-                    self._fs.get_file(self._object(digest), str(path))
-                except FileNotFoundError as error:
-                    raise _missing(digest, self.url) from error
-        if _file_digest(path) != digest:
-            raise _corrupt(digest, self.url)
-        return path
+            if _holds(path, digest):
+                return path
+            if not self._local:
+                self._copy(digest, path)
+                if _holds(path, digest):
+                    return path
+        raise _corrupt(digest, self.url)
 
     def put_folder(self, files: dict[str, bytes]) -> str:
         """Store named files and return the digest that stands for all of them: that of the object that lists them."""
@@ -97,20 +94,14 @@ class Store:
 
     def fetch_folder(self, digest: str, folder: Path) -> Path:
         """Return the folder `folder/<digest>` with the files that `put_folder` stored, each checked."""
-        listing: dict[str, str] = json.loads(self.get(digest))
+        listing = _listing(self.get(digest), digest)
         target = folder / digest
-        target.mkdir(parents=True, exist_ok=True)
-        for name, part in listing.items():
-            if Path(name).name != name:
-                raise ArtefactCorrupt(
-                    f"object {digest[:12]} lists {name!r}, which is not a plain file name; a retry reads the same"
-                )
-            place = target / name
-            if not place.exists() or _file_digest(place) != part:
-                staged = target / f".{uuid.uuid4().hex}"
-                with _store_errors(self.url):
-                    staged.write_bytes(self.get(part))
-                    staged.replace(place)
+        with _store_errors(self.url):
+            target.mkdir(parents=True, exist_ok=True)
+            for name, part in listing.items():
+                if not _holds(target / name, part):
+                    with _staged(target / name) as staged:
+                        staged.write_bytes(self.get(part))
         return target
 
     def has(self, digest: str) -> bool:
@@ -131,9 +122,9 @@ class Store:
             except FileNotFoundError:
                 return None
         try:
-            manifest: dict[str, Any] = json.loads(text)
-        except ValueError as error:
-            msg = f"manifest {key[:12]}/{step} in {self.url} is not JSON; delete it, a retry then does the step again"
+            manifest: dict[str, Any] = dict(json.loads(text))
+        except (ValueError, TypeError) as error:
+            msg = f"manifest {key[:12]}/{step} in {self.url} is not a JSON object; delete it, a retry then does the step again"
             raise ArtefactCorrupt(msg) from error
         return manifest
 
@@ -148,23 +139,37 @@ class Store:
         return f"{self._root}/runs/{_hexadecimal(key)}/{step}.json"
 
     def _write(self, path: str, data: bytes) -> None:
+        with self._published(path) as staged, self._fs.open(staged, "wb") as file:
+            file.write(data)
+
+    def _copy(self, digest: str, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _staged(path) as staged:
+            try:
+                self._fs.get_file(self._object(digest), str(staged))
+            except FileNotFoundError as error:
+                raise _missing(digest, self.url) from error
+
+    @contextlib.contextmanager
+    def _published(self, path: str) -> Iterator[str]:
+        """Give a name to write to, and publish it as `path` in one move when that went well."""
         staged = f"{path}.{uuid.uuid4().hex}"
         self._fs.makedirs(os.path.dirname(path), exist_ok=True)
-        with self._fs.open(staged, "wb") as file:
-            file.write(data)
-        self._publish(staged, path)
+        try:
+            yield staged
+            self._publish(staged, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self._fs.rm_file(staged)
+            raise
 
     def _publish(self, staged: str, path: str) -> None:
         if not self._local:
             self._fs.mv(staged, path)  # object stores publish a key only when it is complete
             return
-        try:
-            with open(staged, "rb+") as file:
-                os.fsync(file.fileno())
-            os.replace(staged, path)
-        except OSError:
-            Path(staged).unlink(missing_ok=True)
-            raise
+        with open(staged, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(staged, path)
         folder = os.open(os.path.dirname(path), os.O_RDONLY)
         try:
             os.fsync(folder)  # the name itself must survive a crash, not only the bytes
@@ -184,6 +189,36 @@ def _file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _holds(path: Path, digest: str) -> bool:
+    return path.exists() and _file_digest(path) == digest
+
+
+@contextlib.contextmanager
+def _staged(path: Path) -> Iterator[Path]:
+    """Give a name to write to beside `path`, and move it there when that went well: a half copy is never found again."""
+    staged = path.with_name(f".{uuid.uuid4().hex}")
+    try:
+        yield staged
+        staged.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            staged.unlink(missing_ok=True)
+        raise
+
+
+def _listing(data: bytes, digest: str) -> dict[str, str]:
+    try:
+        names: dict[str, str] = dict(json.loads(data))
+        strange = [name for name in names if not _FILE_NAME.fullmatch(name)]
+    except (ValueError, TypeError) as error:
+        msg = f"object {digest[:12]} is not a list of files; name the digest that put_folder returned; a retry reads the same"
+        raise ArtefactCorrupt(msg) from error
+    if strange:
+        msg = f"object {digest[:12]} lists {strange[0]!r}, which is not a plain file name; a retry reads the same"
+        raise ArtefactCorrupt(msg)
+    return names
+
+
 def _missing(digest: str, url: str) -> ArtefactCorrupt:
     return ArtefactCorrupt(
         f"object {digest[:12]} is not in {url}; it was deleted or written elsewhere; a retry will not find it"
@@ -200,8 +235,6 @@ def _corrupt(digest: str, url: str) -> ArtefactCorrupt:
 def _store_errors(url: str) -> Iterator[None]:
     try:
         yield
-    except FileNotFoundError:
-        raise
     except OSError as error:
         msg = f"artefact store {url} failed ({error}); check space, rights and network; a retry continues from the last finished step"
         raise StoreUnavailable(msg) from error

@@ -29,37 +29,7 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": [{"integration-name": "Continuous Training", "python-modules": [f"{module}.sensors"]}],
         "hooks": [{"integration-name": "Continuous Training", "python-modules": [f"{module}.hooks"]}],
         "triggers": [{"integration-name": "Continuous Training", "python-modules": [f"{module}.triggers"]}],
-        "connection-types": [
-            {
-                "connection-type": "continuous_training",
-                "hook-class-name": f"{module}.hooks.ContinuousTrainingHook",
-                "hook-name": "Continuous Training",
-                "ui-field-behaviour": {
-                    "hidden-fields": ["schema", "login", "port", "extra"],
-                    "relabeling": {"host": "Artefact store URL", "password": "Ledger URL"},
-                    "placeholders": {
-                        "host": "s3://bucket/prefix",
-                        "password": "postgresql+psycopg://user:password@host/ledger",
-                    },
-                },
-            },
-            {
-                "connection-type": "mlflow",
-                "hook-class-name": f"{module}.hooks.MLflowHook",
-                "hook-name": "MLflow",
-                "ui-field-behaviour": {
-                    "hidden-fields": ["schema", "port", "extra"],
-                    "relabeling": {"host": "Tracking URI", "login": "User", "password": "Password or token"},
-                    "placeholders": {"host": "https://mlflow.example.com"},
-                },
-                "conn-fields": {
-                    "public_url": {
-                        "label": "URL for people's browsers, when it differs from the tracking URI",
-                        "schema": {"type": ["string", "null"]},
-                    }
-                },
-            },
-        ],
+        "connection-types": _connection_types(module),
         "extra-links": [
             f"{module}.links.MLflowRunLink",
             f"{module}.links.ModelVersionLink",
@@ -68,26 +38,58 @@ def get_provider_info() -> dict[str, Any]:
         "config": {
             "continuous_training": {
                 "description": "Where Continuous Training keeps things; the CT_* environment variables are the defaults.",
-                "options": {
-                    name: {
-                        "description": text,
-                        "version_added": "0.1.0",
-                        "type": "string",
-                        "example": None,
-                        "default": "",
-                        "sensitive": name == "ledger",
-                    }
-                    for name, text in _OPTIONS.items()
-                }
-                | {
-                    "poll_seconds": {
-                        "description": "Seconds between two looks of the watch DAGs at their sources.",
-                        "version_added": "0.1.0",
-                        "type": "float",
-                        "example": None,
-                        "default": "60",
-                    }
-                },
+                "options": _options(),
             }
         },
+    }
+
+
+def _connection_types(module: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "connection-type": "continuous_training",
+            "hook-class-name": f"{module}.hooks.ContinuousTrainingHook",
+            "hook-name": "Continuous Training",
+            "ui-field-behaviour": {
+                "hidden-fields": ["schema", "login", "port", "extra"],
+                "relabeling": {"host": "Artefact store URL", "password": "Ledger URL"},
+                "placeholders": {
+                    "host": "s3://bucket/prefix",
+                    "password": "postgresql+psycopg://user:password@host/ledger",
+                },
+            },
+        },
+        {
+            "connection-type": "mlflow",
+            "hook-class-name": f"{module}.hooks.MLflowHook",
+            "hook-name": "MLflow",
+            "ui-field-behaviour": {
+                "hidden-fields": ["schema", "port", "extra"],
+                "relabeling": {"host": "Tracking URI", "login": "User", "password": "Password or token"},
+                "placeholders": {"host": "https://mlflow.example.com"},
+            },
+            "conn-fields": {
+                "public_url": {
+                    "label": "URL for people's browsers, when it differs from the tracking URI",
+                    "schema": {"type": ["string", "null"]},
+                }
+            },
+        },
+    ]
+
+
+def _options() -> dict[str, dict[str, Any]]:
+    return {name: _option(text, sensitive=name == "ledger") for name, text in _OPTIONS.items()} | {
+        "poll_seconds": _option("Seconds between two looks of the watch DAGs at their sources.", "float", "60")
+    }
+
+
+def _option(text: str, kind: str = "string", default: str = "", *, sensitive: bool = False) -> dict[str, Any]:
+    return {
+        "description": text,
+        "version_added": "0.1.0",
+        "type": kind,
+        "example": None,
+        "default": default,
+        "sensitive": sensitive,
     }

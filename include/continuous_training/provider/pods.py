@@ -37,14 +37,6 @@ def pod_arguments(spec: ModelSpec, step: str, settings: Settings) -> dict[str, A
     runner = spec.runner
     assert runner.kind == "kubernetes"
     resources = {"cpu": runner.resources.cpu, "memory": runner.resources.memory}
-    told = {
-        "CT_HOME": "/work",
-        "CT_ARTEFACTS": ARTEFACTS,
-        "CT_LOCATIONS": _literal(settings.to_environment()["CT_LOCATIONS"]),
-    }
-    unprivileged = k8s.V1SecurityContext(
-        allow_privilege_escalation=False, read_only_root_filesystem=True, capabilities=k8s.V1Capabilities(drop=["ALL"])
-    )
     secret = (
         [] if runner.secret is None else [k8s.V1EnvFromSource(secret_ref=k8s.V1SecretEnvSource(name=runner.secret))]
     )
@@ -53,31 +45,16 @@ def pod_arguments(spec: ModelSpec, step: str, settings: Settings) -> dict[str, A
         "namespace": runner.namespace,
         "image": runner.image,
         "cmds": ["ct", "step", step],
-        "env_vars": {
-            **told,
-            "CT_SPEC": _literal(spec.model_dump_json()),
-            "CT_RUN": PLANNED_RUN,
-            "CT_RESULT": XCOM_RESULT,
-            "HOME": "/work",
-            "TRANSFORMERS_VERBOSITY": "error",
-        },
+        "env_vars": _variables(spec, settings),
         "env_from": secret,
         "labels": {"app": "continuous-training", "model": spec.model.rstrip("_"), "step": step},
         "container_resources": k8s.V1ResourceRequirements(requests=resources, limits=resources),
-        "security_context": k8s.V1PodSecurityContext(
-            run_as_non_root=True,
-            run_as_user=USER,
-            run_as_group=USER,
-            fs_group=USER,
-            seccomp_profile=k8s.V1SeccompProfile(type="RuntimeDefault"),
-        ),
-        "container_security_context": unprivileged,
-        "xcom_sidecar_container_security_context": unprivileged,
         "volumes": [k8s.V1Volume(name=name, empty_dir=k8s.V1EmptyDirVolumeSource()) for name in ("work", "tmp")],
         "volume_mounts": [
             k8s.V1VolumeMount(name="work", mount_path="/work"),
             k8s.V1VolumeMount(name="tmp", mount_path="/tmp"),  # noqa: S108 - the pod's own, empty
         ],
+        **_confined(),
         "service_account_name": runner.service_account,
         "automount_service_account_token": False,
         "startup_timeout_seconds": int(runner.startup.total_seconds()),
@@ -86,6 +63,40 @@ def pod_arguments(spec: ModelSpec, step: str, settings: Settings) -> dict[str, A
         "deferrable": True,
         "durable": True,
         "retries": 2,
+    }
+
+
+def _confined() -> dict[str, Any]:
+    """Return what makes both containers of a pod pass the "restricted" Pod Security standard."""
+    from kubernetes.client import models as k8s
+
+    user = k8s.V1PodSecurityContext(
+        run_as_non_root=True,
+        run_as_user=USER,
+        run_as_group=USER,
+        fs_group=USER,
+        seccomp_profile=k8s.V1SeccompProfile(type="RuntimeDefault"),
+    )
+    unprivileged = k8s.V1SecurityContext(
+        allow_privilege_escalation=False, read_only_root_filesystem=True, capabilities=k8s.V1Capabilities(drop=["ALL"])
+    )
+    return {
+        "security_context": user,
+        "container_security_context": unprivileged,
+        "xcom_sidecar_container_security_context": unprivileged,
+    }
+
+
+def _variables(spec: ModelSpec, settings: Settings) -> dict[str, str]:
+    return {
+        "CT_HOME": "/work",
+        "CT_ARTEFACTS": ARTEFACTS,
+        "CT_LOCATIONS": _literal(settings.to_environment()["CT_LOCATIONS"]),
+        "CT_SPEC": _literal(spec.model_dump_json()),
+        "CT_RUN": PLANNED_RUN,
+        "CT_RESULT": XCOM_RESULT,
+        "HOME": "/work",
+        "TRANSFORMERS_VERBOSITY": "error",
     }
 
 

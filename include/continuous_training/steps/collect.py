@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from continuous_training.core.errors import DataInvalid
 from continuous_training.steps.context import Context, Output
+from continuous_training.trainers.bundle import load_bundle
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def do(context: Context) -> Output:
     """Store the rows of the window as one Parquet object."""
     spec, run = context.spec, context.run
-    rows = spec.source.read(
-        run.window, task=spec.task, columns=spec.features.columns, as_of=run.as_of, locations=context.settings.locations
-    )
+    rows = read_rows(context)
     if rows.empty:
         msg = (
             f"the source of {spec.model} has no rows in {run.window}; check the source's path and its event time; "
@@ -29,3 +34,29 @@ def do(context: Context) -> Output:
     labelled = int(rows[spec.task.label].notna().sum())
     facts = {"rows": len(rows), "labelled": labelled, "window": str(run.window), "as_of": run.as_of.isoformat()}
     return Output(outputs={"rows": digest}, facts=facts)
+
+
+def read_rows(context: Context) -> pd.DataFrame:
+    """Return the rows of the run's window with the columns of the model file and those that only its champion needs.
+
+    A champion is judged, and watched, with the features it was trained on, also when the model file has dropped some.
+    Where the source has lost them too, they are empty: that is what the champion gets when it is asked.
+    """
+    spec, run = context.spec, context.run
+    known = {*spec.features.columns, spec.task.label, spec.task.event_time}
+    dropped = [name for name in _champion_columns(context) if name not in known]
+
+    def read(*columns: str) -> pd.DataFrame:
+        return spec.source.read(
+            run.window, task=spec.task, columns=columns, as_of=run.as_of, locations=context.settings.locations
+        )
+
+    if dropped:
+        with contextlib.suppress(DataInvalid):
+            return read(*spec.features.columns, *dropped)
+    return read(*spec.features.columns).assign(**dict.fromkeys(dropped, math.nan))
+
+
+def _champion_columns(context: Context) -> tuple[str, ...]:
+    champion = context.run.champion
+    return load_bundle(context.bundle(champion.bundle)).manifest.preparation.features.columns if champion else ()

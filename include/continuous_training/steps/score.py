@@ -14,6 +14,7 @@ from continuous_training.core.errors import DataInvalid
 from continuous_training.core.run import ChampionRef
 from continuous_training.core.scores import DriftScore, PerformanceScore
 from continuous_training.detectors.base import Detector, Prepared
+from continuous_training.steps.collect import read_rows
 from continuous_training.steps.context import Context, Output, to_json
 from continuous_training.steps.evaluate import ERROR, detector_key
 from continuous_training.trainers.bundle import load_bundle
@@ -26,9 +27,7 @@ def do(context: Context) -> Output:
     if run.champion is None:
         msg = f"run {run.key[:12]} names no champion to score; plan it again, a retry of this run gives the same"
         raise DataInvalid(msg)
-    rows = spec.source.read(
-        run.window, task=spec.task, columns=spec.features.columns, as_of=run.as_of, locations=context.settings.locations
-    )
+    rows = read_rows(context)
     bundle = load_bundle(context.bundle(run.champion.bundle))
     y, _ = encode_label(rows[spec.task.label], spec.task, bundle.manifest.classes)
     prediction = bundle.predict(rows)

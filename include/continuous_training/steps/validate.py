@@ -16,6 +16,8 @@ def do(context: Context) -> Output:
     """Store the result of the data check and its report; a failed critical check is the step's result too."""
     spec = context.spec
     rows = pd.read_parquet(context.fetch("collect", "rows"))
+    # A column that only the champion still needs is no part of the model, and no suite speaks of it.
+    rows = rows[[name for name in rows if name in {*spec.features.columns, spec.task.label, spec.task.event_time}]]
     problems = [
         *validation.schema_problems(rows, spec.task, spec.features),
         *validation.label_problems(rows, spec.task, spec.min_rows),

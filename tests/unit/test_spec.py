@@ -1,0 +1,212 @@
+"""One file describes one model, and what it can say is consistent or refused with the place of the mistake."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import small_model
+import yaml
+from pydantic import ValidationError
+
+from continuous_training.core.data_check import Suite
+from continuous_training.core.errors import SpecError
+from continuous_training.spec import ModelSpec, Windows, load_spec, load_specs
+
+ROOT = Path(__file__).resolve().parents[2]
+DEMO = ROOT / "include" / "models" / "flight_delays.yaml"
+SUITE = {"critical": [{"expect_column_values_to_not_be_null": {"column": "wind"}}]}
+TASK = small_model.document()["task"]
+PROMOTION = small_model.document()["promotion"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Give the folder of model files of an empty deployment."""
+    for name in ("models", "expectations"):
+        (tmp_path / name).mkdir()
+    return tmp_path / "models"
+
+
+def write(folder: Path, name: str = "m", **changes: Any) -> Path:
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(small_model.document(name, **changes), sort_keys=False))
+    return path
+
+
+def line_of(path: Path, text: str) -> int:
+    return next(number for number, line in enumerate(path.read_text().splitlines(), 1) if text in line)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"trainer": {"kind": "lightgbm", "rounds": 21, "tuning": {"trials": 0}}},
+        {"trainer": {"kind": "sklearn", "estimator": "LogisticRegression"}},
+        {"promotion": {**PROMOTION, "margin": 0.01}},
+        {"features": {"numeric": ["wind"], "categorical": []}},
+        {"source": {"kind": "parquet", "path": "{data}/others"}},
+        {"window": {"reference": "50 days", "current": "10 days", "every": "10 days"}},
+        {"split": {"train": 0.6, "tune": 0.2}},
+        {"cleaning": {"rare": 3}},
+        {"expectations": SUITE},
+        {"drift": []},
+        {"min_rows": 500},
+        {"seed": 8},
+        {"task": {**TASK, "label_delay": "2 days"}},
+    ],
+    ids=lambda changes: next(iter(changes)) + str(changes)[:30],
+)
+def test_whatever_can_change_the_challenger_or_its_verdict_is_another_specification(changes: dict[str, Any]) -> None:
+    assert small_model.spec(**changes).digest != small_model.spec().digest
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"description": "Another text."},
+        {"runner": {"kind": "kubernetes", "image": "ct:1"}},
+        {"deployment": {"kind": "local", "port": 8080}},
+        {"retraining": {"schedule": "0 3 * * MON", "cooldown": "3 days"}},
+        {"performance": [{"metric": "accuracy", "below": 0.6}]},
+        {"window": {"reference": "960 hours", "current": "10 days", "every": "240 hours", "anchor": "2024-01-01T01:00:00+01:00"}},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_how_a_model_is_started_and_served_is_not(changes: dict[str, Any]) -> None:
+    assert small_model.spec(**changes).digest == small_model.spec().digest
+
+
+def test_a_specification_survives_json_with_its_digest(folder: Path) -> None:
+    for spec in (load_spec(DEMO), load_spec(write(folder, expectations=SUITE))):
+        again = ModelSpec.model_validate_json(spec.model_dump_json())
+        assert (again, again.digest) == (spec, spec.digest)
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "text"),
+    [
+        ({"task": {**TASK, "label": "wind"}}, "numeric:", "features.numeric: wind is the label or the event time and cannot be a feature"),
+        ({"task": {**TASK, "event_time": "carrier"}}, "categorical:", "features.categorical: carrier is the label or the event time"),
+        ({"drift": [{"kind": "psi", "columns": ["wind", "late"]}]}, "columns", "drift[0].columns: late is not a feature"),
+        ({"promotion": {**PROMOTION, "slices": ["wind"]}}, "slices", "promotion.slices: wind is not a categorical feature"),
+        ({"promotion": {**PROMOTION, "metric": "rmse"}}, "metric: rmse", "promotion.metric: rmse does not fit classification; use one of roc_auc"),
+        ({"performance": [{"metric": "mae", "above": 1}]}, "metric: mae", "performance[0].metric: mae does not fit classification"),
+        ({"performance": [{"metric": "f1"}]}, "metric: f1", "give exactly one of below and above"),
+        ({"performance": [{"metric": "f1", "below": 1, "above": 0}]}, "metric: f1", "give exactly one of below and above"),
+        ({"trainer": {"kind": "sklearn", "estimator": "Ridge"}}, "estimator", "trainer.estimator: Ridge is not for classification"),
+        (
+            {"task": {**TASK, "kind": "regression"}, "promotion": {"metric": "rmse", "negative_flips": 0.1}},
+            "negative_flips",
+            "a regression has no right and wrong to flip",
+        ),
+        ({"split": {"train": 0.9, "tune": 0.099}}, "split", "must leave at least 0.01 for the hold-out"),
+        ({"window": {"reference": "5 days", "current": "10 days", "every": "10 days"}}, "window", "every 10 days, current 10 days, reference 5 days"),
+        ({"window": {"reference": "40 days", "current": "10 days", "every": "0 days"}}, "window", "0 < every <= current <= reference"),
+        ({"window": {"reference": "40 days", "current": "10 days", "every": "11 days"}}, "window", "0 < every <= current <= reference"),
+        ({"window": {"reference": "4000 days", "current": "1 day", "every": "1 day"}}, "reference", "window.reference: 4000 days should be less than or equal to 3660 days"),
+        ({"window": {"reference": "40 days", "current": "1 day", "every": "1 day", "anchor": "2024-01-01T00:00:00"}}, "anchor", "window.anchor"),
+        ({"min_rows": 10}, "min_rows", "min_rows"),
+        ({"source": {"kind": "parquet", "path": "{{ ds }}/rows"}}, "path", "{{"),
+        ({"source": {"kind": "parquet", "path": "{data.x}/rows"}}, "path", "braces that do not name a location"),
+        ({"source": {"kind": "parquet", "path": "{data}rows"}}, "path", "braces that do not name a location"),
+        ({"source": {"kind": "parquet", "path": "{data}/../../etc"}}, "path", "climbs out of its folder"),
+        ({"expectations": "../secrets.yaml"}, "expectations", "expectations"),
+        ({"expectations": {"critical": []}}, "expectations", "name at least one expectation"),
+    ],
+    ids=lambda given: None if isinstance(given, dict) else given[:40],
+)  # fmt: skip
+def test_a_file_that_contradicts_itself_is_refused_with_file_line_and_key(
+    folder: Path, changes: dict[str, Any], key: str, text: str
+) -> None:
+    path = write(folder, **changes)
+    with pytest.raises(SpecError) as refusal:
+        load_spec(path)
+    first = str(refusal.value).splitlines()[0]
+    assert text in str(refusal.value)
+    assert first.startswith(f"m.yaml:{line_of(path, key)}:"), first
+
+
+def test_the_name_of_the_model_is_that_of_its_file(folder: Path) -> None:
+    path = write(folder).rename(folder / "other.yaml")
+    with pytest.raises(SpecError, match="the name 'm' differs from the file's; name the file m.yaml or the model other"):
+        load_spec(path)
+
+
+def test_a_wrong_file_never_hides_the_others(folder: Path) -> None:
+    for name in ("a", "c"):
+        write(folder, name)
+    (folder / "b.yaml").write_text("model: [")
+    write(folder, "d", min_rows=1)
+    (folder / "notes.txt").write_text("model: [")
+    specs, errors = load_specs(folder)
+    assert list(specs) == ["a", "c"]
+    assert list(errors) == ["b", "d"]
+    assert "b.yaml:2:1: not YAML" in str(errors["b"])
+    assert load_specs(folder / "absent") == ({}, {})
+
+
+def test_a_suite_is_read_in_and_is_part_of_the_specification(folder: Path) -> None:
+    suite = folder.parent / "expectations" / "wind.yaml"
+    suite.write_text(yaml.safe_dump(SUITE))
+    path = write(folder, expectations="wind.yaml")
+    spec = load_spec(path)
+    assert isinstance(spec.expectations, Suite)
+    assert spec.digest == load_spec(write(folder, expectations=SUITE)).digest
+    write(folder, expectations="wind.yaml")
+    suite.write_text(yaml.safe_dump({"critical": [{"expect_column_values_to_not_be_null": {"column": "wind", "mostly": 0.9}}]}))
+    assert load_spec(path).digest != spec.digest
+
+
+@pytest.mark.parametrize("content", [None, "critical: [", "critical:\n- expect_column_values_to_not_be_null: {column: winds}\n"])
+def test_a_suite_that_is_missing_or_wrong_is_refused_by_its_own_place(folder: Path, content: str | None) -> None:
+    suite = folder.parent / "expectations" / "wind.yaml"
+    if content is not None:
+        suite.write_text(content)
+    with pytest.raises(SpecError, match="wind.yaml"):
+        load_spec(write(folder, expectations="wind.yaml"))
+
+
+@pytest.mark.parametrize("column", ["wind", "carrier", "late", "at"])
+def test_a_suite_may_speak_of_every_column_the_model_reads(folder: Path, column: str) -> None:
+    suite = folder.parent / "expectations" / "wind.yaml"
+    suite.write_text(yaml.safe_dump({"warning": [{"expect_column_to_exist": {"column": column}}]}))
+    assert load_spec(write(folder, expectations="wind.yaml"))
+
+
+def test_the_schema_for_editors_takes_the_file_of_the_demo_and_refuses_a_misspelt_one() -> None:
+    schema = json.loads(json.dumps(ModelSpec.model_json_schema()))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    document = json.loads(json.dumps(yaml.safe_load(DEMO.read_text()), default=str))
+    jsonschema.validate(document, schema)
+    jsonschema.validate({**document, "expectations": SUITE}, schema)
+    for wrong in ({**document, "drfit": []}, {**document, "min_rows": 1}, {**document, "trainer": {"kind": "lightgmb"}}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(wrong, schema)
+
+
+def test_every_field_of_the_model_file_explains_itself() -> None:
+    schema = ModelSpec.model_json_schema()
+    silent = [
+        f"{name}.{field}"
+        for name, part in schema["$defs"].items()
+        for field, described in part.get("properties", {}).items()
+        if field != "kind" and "description" not in described and "$ref" not in described
+    ]
+    assert [name for name in silent if not name.startswith(("Resources.", "Kubernetes."))] == []
+
+
+def test_windows_end_at_the_anchor_and_a_look_and_a_training_end_together() -> None:
+    windows = Windows(reference="40 days", current="10 days", every="5 days", anchor=datetime(2024, 1, 1, 6, tzinfo=UTC))
+    end = windows.last_end(datetime(2024, 1, 12, tzinfo=UTC))
+    assert end == datetime(2024, 1, 11, 6, tzinfo=UTC)
+    assert windows.current_window(end).start == end - timedelta(days=10)
+    assert windows.reference_window(end).start == end - timedelta(days=40)
+    assert windows.current_window(end).end == windows.reference_window(end).end == end
+
+
+def test_a_specification_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        small_model.spec().seed = 3
