@@ -8,6 +8,7 @@ The same code gives the same bytes, whatever the machine, the terminal and the h
 
 import argparse
 import ast
+import contextlib
 import inspect
 import json
 import os
@@ -28,7 +29,7 @@ from continuous_training.settings import Settings
 from continuous_training.spec import ModelSpec
 from continuous_training.trainers.lightgbm import ALLOWED
 
-REFERENCE = Path(__file__).parent / "reference"
+REFERENCE = Path(__file__).absolute().parent / "reference"
 NOTE = "<!-- Written by docs/build.py from the code: change the code, then `make docs`. -->"
 LIMITS = {
     "exclusiveMinimum": "above {}", "minimum": "at least {}", "exclusiveMaximum": "below {}", "maximum": "at most {}",
@@ -399,6 +400,6 @@ def _expectations() -> Iterator[str]:
 
 if __name__ == "__main__":
     # Airflow makes its configuration file on import: not in the home of whoever builds the pages.
-    with tempfile.TemporaryDirectory() as home:
+    with tempfile.TemporaryDirectory() as home, contextlib.chdir(home):
         os.environ["AIRFLOW_HOME"] = home
         sys.exit(main())

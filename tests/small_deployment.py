@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import small_model
 
+import small_model
 from continuous_training.core.run import Request, Run, StepResult
 from continuous_training.ledger import Ledger
 from continuous_training.settings import Settings

@@ -249,7 +249,7 @@ def main() -> int:
     shutil.rmtree(home, ignore_errors=True)
     print("starting MLflow and Airflow on loopback ...", flush=True)
     with services:
-        story = Story(services, flights.flights(), weeks=int(os.environ.get("DEMO_WEEKS", "14")))
+        story = Story(services, flights.flights(), weeks=int(os.environ.get("DEMO_WEEKS", "12")))
         print(
             f"Airflow {services.airflow_url}  user admin  password {services.password}\nMLflow  {services.mlflow_url}",
             flush=True,

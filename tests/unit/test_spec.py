@@ -7,10 +7,10 @@ from typing import Any
 
 import jsonschema
 import pytest
-import small_model
 import yaml
 from pydantic import ValidationError
 
+import small_model
 from continuous_training.core.data_check import Suite
 from continuous_training.core.errors import SpecError
 from continuous_training.spec import ModelSpec, Windows, load_spec, load_specs

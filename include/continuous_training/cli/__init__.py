@@ -16,7 +16,9 @@ from continuous_training.core.errors import ContinuousTrainingError
 from continuous_training.core.window import in_utc
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+LONGEST_REASON = 500
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,6 +66,28 @@ def moment(text: str) -> datetime:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time; write 2013-03-01 or 2013-03-01T06:00:00Z") from error
 
 
+def number(least: int, most: int) -> Callable[[str], int]:
+    """Return a reader of whole numbers from `least` to `most`.
+
+    >>> number(0, 9)("3")
+    3
+    """
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not allowed; write a whole number from {least} to {most}")
+        return int(text)
+
+    return read
+
+
+def sentence(text: str) -> str:
+    """Return a text that the ledger can keep as a reason."""
+    if len(text) > LONGEST_REASON:
+        raise argparse.ArgumentTypeError(f"{len(text)} characters are too many; write at most {LONGEST_REASON}")
+    return text
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ct", description="Continuous training: retrain when it pays, promote what is better."
@@ -99,8 +123,8 @@ def _run_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     run.add_argument("what", choices=["train", "watch"])
     run.add_argument("model")
     run.add_argument("--as-of", type=moment, help="look from this moment (default: the newest complete window)")
-    run.add_argument("--reason", default="", help="why, kept in the ledger")
-    run.add_argument("--trials", type=int, help="tuning trials instead of the model file's")
+    run.add_argument("--reason", type=sentence, default="", help="why, kept in the ledger")
+    run.add_argument("--trials", type=number(0, 1000), help="tuning trials instead of the model file's")
     run.add_argument("--force", action="store_true", help="promote even when the gate is inconclusive")
     run.add_argument("--dry-run", action="store_true", help="do everything but promote and deploy")
     run.add_argument("--decide-only", action="store_true", help="watch: do not train when the answer is yes")
@@ -110,7 +134,7 @@ def _run_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _operate_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     history = commands.add_parser("history", help="list a model's decisions and champions, newest first")
     history.add_argument("model")
-    history.add_argument("--limit", type=int, default=20)
+    history.add_argument("--limit", type=number(1, 10_000), default=20)
     history.add_argument("--json", action="store_true")
 
     rollback = commands.add_parser(
@@ -118,7 +142,7 @@ def _operate_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParse
     )
     rollback.add_argument("model")
     rollback.add_argument("--to", type=int, help="version to go back to (default: the one before)")
-    rollback.add_argument("--reason", required=True)
+    rollback.add_argument("--reason", type=sentence, required=True)
 
     reconcile = commands.add_parser("reconcile", help="let MLflow and the serving pointer show what the ledger says")
     reconcile.add_argument("model", nargs="?", help="default: every model")

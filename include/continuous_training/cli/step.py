@@ -6,7 +6,9 @@ import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from continuous_training.core.errors import UsageError
 from continuous_training.core.run import Request, Run, StepResult
@@ -17,22 +19,24 @@ from continuous_training.steps import run_step
 if TYPE_CHECKING:
     import argparse
 
+Value = TypeVar("Value", bound=BaseModel)
+
 
 def step(options: argparse.Namespace) -> int:
     """Do the step `options.name` with `CT_SPEC` and `CT_RUN` (`CT_REQUEST` for plan); write the result to `CT_RESULT` or standard output."""
     settings = Settings.from_environment()
-    spec = ModelSpec.model_validate_json(_variable("CT_SPEC"))
+    spec = _value("CT_SPEC", ModelSpec)
     if options.name == "plan":
         from continuous_training.steps.plan import plan
 
-        planned = plan(spec, Request.model_validate_json(_variable("CT_REQUEST")), settings, now=datetime.now(UTC))
+        planned = plan(spec, _value("CT_REQUEST", Request), settings, now=datetime.now(UTC))
         result = StepResult(
             step="plan",
             key=planned.key,
             facts={"run": planned.model_dump(mode="json"), "artefacts": settings.artefacts},
         )
     else:
-        result = run_step(options.name, spec, Run.model_validate_json(_variable("CT_RUN")), settings)
+        result = run_step(options.name, spec, _value("CT_RUN", Run), settings)
     text = result.model_dump_json()
     target = os.environ.get("CT_RESULT")
     if target is None:
@@ -43,8 +47,17 @@ def step(options: argparse.Namespace) -> int:
     return 0
 
 
-def _variable(name: str) -> str:
+def _value(name: str, kind: type[Value]) -> Value:
     value = os.environ.get(name)
     if value is None:
         raise UsageError(f"{name} is not set; `ct step` is called by the operators, people use `ct run`")
-    return value
+    try:
+        return kind.model_validate_json(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "it"
+        msg = (
+            f"{name} does not hold a {kind.__name__}: {place}: {first['msg']}; the operators and this process must come from the "
+            "same version of the package; a retry gives the same"
+        )
+        raise UsageError(msg) from None  # pydantic's own text shows values

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 import small_deployment
 from small_deployment import Deployment
 

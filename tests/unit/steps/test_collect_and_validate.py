@@ -5,12 +5,12 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
-import small_deployment
-from small_deployment import Deployment, day
 
+import small_deployment
 from continuous_training.core.errors import ArtefactCorrupt, DataInvalid, SourceUnavailable
 from continuous_training.steps import TRAIN_STEPS
 from continuous_training.steps.failure import record_failure
+from small_deployment import Deployment, day
 
 SPEC = small_deployment.spec()
 SUITE = {

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import small_deployment
-from small_deployment import Deployment
 
+import small_deployment
 from continuous_training.core.errors import ArtefactCorrupt, UsageError
 from continuous_training.core.run import Run
 from continuous_training.steps import STEPS, TRAIN_STEPS, WATCH_STEPS
 from continuous_training.trainers.bundle import load_bundle
+from small_deployment import Deployment
 
 SPEC = small_deployment.spec()
 WORK = [name for name in TRAIN_STEPS if STEPS[name].plane == "work"]

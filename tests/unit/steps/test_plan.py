@@ -3,12 +3,12 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-import small_deployment
-from small_deployment import NOW, Deployment, day
 
+import small_deployment
 from continuous_training.core.errors import DataInvalid, SourceUnavailable
 from continuous_training.core.run import Request
 from continuous_training.steps.plan import is_complete, newest_end, next_window_end, plan
+from small_deployment import NOW, Deployment, day
 
 SPEC = small_deployment.spec()
 
