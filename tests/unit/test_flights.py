@@ -81,7 +81,12 @@ def test_a_row_is_what_the_files_say_with_the_weather_of_the_hour_before(
 ) -> None:
     source = originals["flights"][number]
     local = datetime(
-        int(source["year"]), int(source["month"]), int(source["day"]), int(source["hour"]), int(source["minute"]), tzinfo=NEW_YORK
+        int(source["year"]),
+        int(source["month"]),
+        int(source["day"]),
+        int(source["hour"]),
+        int(source["minute"]),
+        tzinfo=NEW_YORK,
     )
     departure = local.astimezone(UTC)
     (row,) = table[
@@ -98,7 +103,11 @@ def test_a_row_is_what_the_files_say_with_the_weather_of_the_hour_before(
     delay = _number(source["arr_delay"])
     assert (None if pd.isna(row["late"]) else row["late"]) == (None if delay is None else float(delay > 15))
     seen = (departure.replace(minute=0) - timedelta(hours=1)).strftime("%Y-%m-%dT%H")
-    found = [item for item in originals["weather"] if item["origin"] == source["origin"] and item["time_hour"].startswith(seen)]
+    found = [
+        item
+        for item in originals["weather"]
+        if item["origin"] == source["origin"] and item["time_hour"].startswith(seen)
+    ]
     for theirs, ours in flights.WEATHER.items():
         expected = _number(found[0][theirs]) if found else None
         # pandas reads decimals to the last bit but one
@@ -109,32 +118,46 @@ def test_most_flights_have_weather(table: pd.DataFrame) -> None:
     assert table["temperature"].notna().mean() > 0.98
 
 
-def test_no_flight_is_lost_or_doubled_by_the_weather(table: pd.DataFrame, originals: dict[str, list[dict[str, str]]]) -> None:
+def test_no_flight_is_lost_or_doubled_by_the_weather(
+    table: pd.DataFrame, originals: dict[str, list[dict[str, str]]]
+) -> None:
     assert len(table) == len(originals["flights"])
     assert table["scheduled_departure"].is_monotonic_increasing
 
 
-def test_a_flight_that_never_arrived_has_no_label(table: pd.DataFrame, originals: dict[str, list[dict[str, str]]]) -> None:
+def test_a_flight_that_never_arrived_has_no_label(
+    table: pd.DataFrame, originals: dict[str, list[dict[str, str]]]
+) -> None:
     without = sum(item["arr_delay"] in ("", "NA") for item in originals["flights"])
     assert 0 < without == table["late"].isna().sum()
     assert set(table["late"].dropna()) == {0.0, 1.0}
 
 
-def test_a_partition_being_written_is_not_seen(table: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_partition_being_written_is_not_seen(
+    table: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     task = load_spec(ROOT / "include" / "models" / "flight_delays.yaml").task
     source = Parquet(path="{data}")
     seen: list[int] = []
 
     def look_first(staged: Path, target: Path) -> Path:
         window = Window(start=DAYS[0].to_pydatetime(), end=DAYS[1].to_pydatetime())
-        rows = source.read(window, task=task, columns=["carrier"], as_of=datetime(2014, 1, 1, tzinfo=UTC), locations={"data": str(tmp_path)})
+        rows = source.read(
+            window,
+            task=task,
+            columns=["carrier"],
+            as_of=datetime(2014, 1, 1, tzinfo=UTC),
+            locations={"data": str(tmp_path)},
+        )
         assert staged.exists()
         seen.append(len(rows))
         return staged.rename(target)
 
     monkeypatch.setattr(Path, "replace", look_first)
     flights.land(table, tmp_path, *DAYS)
-    days = table[table["scheduled_departure"].between(*DAYS, inclusive="left")]["scheduled_departure"].dt.day.value_counts()
+    days = table[table["scheduled_departure"].between(*DAYS, inclusive="left")][
+        "scheduled_departure"
+    ].dt.day.value_counts()
     assert seen == [0, days[7], days[7] + days[8]]
 
 
@@ -145,7 +168,9 @@ def test_landing_a_day_again_changes_nothing(table: pd.DataFrame, landed: Path, 
         assert (tmp_path / path.relative_to(landed)).read_bytes() == path.read_bytes()
 
 
-def test_the_command_lands_the_days_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_lands_the_days_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("sys.argv", ["flights.py", str(tmp_path), "--from", "2013-02-08", "--to", "2013-02-09"])
     runpy.run_path(flights.__file__, run_name="__main__")
     (path,) = tmp_path.rglob("*.parquet")

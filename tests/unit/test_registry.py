@@ -63,15 +63,17 @@ def test_a_run_is_one_version_however_often_it_is_registered(registry: Registry,
     assert len(MlflowClient(registry.uri).search_model_versions(f"tags.{RUN_KEY}='{KEY}'")) == 1
 
 
-def test_a_registration_that_was_cut_off_goes_on_with_the_same_run(registry: Registry, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_registration_that_was_cut_off_goes_on_with_the_same_run(
+    registry: Registry, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     key = "c" * 64
     with monkeypatch.context() as patch:
 
         def fail(*_: object, **__: object) -> None:
-            raise ConnectionError("gone")
+            raise ConnectionError
 
         patch.setattr(MlflowClient, "create_model_version", fail)
-        with pytest.raises(RegistryUnavailable, match="gone.*a retry or `ct reconcile` writes the same version"):
+        with pytest.raises(RegistryUnavailable, match="a retry or `ct reconcile` writes the same version"):
             registry.register(entry(bundle, key))
     registered = registry.register(entry(bundle, key))
     client = MlflowClient(registry.uri)
@@ -108,7 +110,9 @@ def test_a_model_that_was_never_registered_has_no_aliases(registry: Registry) ->
     assert registry.aliases("stranger") == {}
 
 
-def test_a_registered_version_answers_as_its_bundle_without_unpickling(registry: Registry, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_registered_version_answers_as_its_bundle_without_unpickling(
+    registry: Registry, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     version = registry.register(entry(bundle)).version
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     mlflow.set_tracking_uri(registry.uri)

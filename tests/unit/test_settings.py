@@ -12,16 +12,22 @@ from continuous_training.core.errors import UsageError
 from continuous_training.settings import Settings
 
 CANARY = "hunter2-canary"
-words = st.text(st.characters(min_codepoint=33, max_codepoint=0x2FFF, exclude_categories=["Cs"]), min_size=1, max_size=20)
+words = st.text(
+    st.characters(min_codepoint=33, max_codepoint=0x2FFF, exclude_categories=["Cs"]), min_size=1, max_size=20
+)
 
 
 @given(
     home=words,
     models=words,
-    services=st.fixed_dictionaries({}, optional={"CT_ARTEFACTS": words, "CT_LEDGER": words, "MLFLOW_TRACKING_URI": words}),
+    services=st.fixed_dictionaries(
+        {}, optional={"CT_ARTEFACTS": words, "CT_LEDGER": words, "MLFLOW_TRACKING_URI": words}
+    ),
     locations=st.dictionaries(words, words, max_size=3),
 )
-def test_what_is_passed_on_is_read_back(home: str, models: str, services: dict[str, str], locations: dict[str, str]) -> None:
+def test_what_is_passed_on_is_read_back(
+    home: str, models: str, services: dict[str, str], locations: dict[str, str]
+) -> None:
     environment = {"CT_HOME": f"/{home}", "CT_MODELS": f"/{models}", "CT_LOCATIONS": json.dumps(locations), **services}
     settings = Settings.from_environment(environment)
     assert Settings.from_environment(settings.to_environment()) == settings
@@ -31,7 +37,9 @@ def test_what_is_passed_on_is_read_back(home: str, models: str, services: dict[s
 def test_everything_else_follows_from_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     settings = Settings.from_environment({})
-    assert settings == Settings.from_environment({"CT_HOME": str(tmp_path / ".ct"), "CT_MODELS": str(tmp_path / "include/models")})
+    assert settings == Settings.from_environment(
+        {"CT_HOME": str(tmp_path / ".ct"), "CT_MODELS": str(tmp_path / "include/models")}
+    )
     assert settings.artefacts == f"{tmp_path}/.ct/artefacts"
     assert settings.ledger == f"sqlite:///{tmp_path}/.ct/ledger.db"
     assert settings.registry == f"sqlite:///{tmp_path}/.ct/mlflow.db"
@@ -52,7 +60,19 @@ def test_a_location_may_be_given_another_place_and_others_added() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "data=/srv", "[]", "null", '"/srv"', '[["data", "/srv"]]', '{"data": 3}', '{"data": null}', '{"data": {"url": "/"}}']
+    "text",
+    [
+        "",
+        "{",
+        "data=/srv",
+        "[]",
+        "null",
+        '"/srv"',
+        '[["data", "/srv"]]',
+        '{"data": 3}',
+        '{"data": null}',
+        '{"data": {"url": "/"}}',
+    ],
 )
 def test_locations_that_are_no_json_object_of_names_and_urls_are_refused_with_an_example(text: str) -> None:
     with pytest.raises(UsageError, match="CT_LOCATIONS is not a JSON object of names and URLs") as refusal:

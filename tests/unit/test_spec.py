@@ -71,7 +71,14 @@ def test_whatever_can_change_the_challenger_or_its_verdict_is_another_specificat
         {"deployment": {"kind": "local", "port": 8080}},
         {"retraining": {"schedule": "0 3 * * MON", "cooldown": "3 days"}},
         {"performance": [{"metric": "accuracy", "below": 0.6}]},
-        {"window": {"reference": "960 hours", "current": "10 days", "every": "240 hours", "anchor": "2024-01-01T01:00:00+01:00"}},
+        {
+            "window": {
+                "reference": "960 hours",
+                "current": "10 days",
+                "every": "240 hours",
+                "anchor": "2024-01-01T01:00:00+01:00",
+            }
+        },
     ],
     ids=lambda changes: next(iter(changes)),
 )
@@ -131,7 +138,9 @@ def test_a_file_that_contradicts_itself_is_refused_with_file_line_and_key(
 
 def test_the_name_of_the_model_is_that_of_its_file(folder: Path) -> None:
     path = write(folder).rename(folder / "other.yaml")
-    with pytest.raises(SpecError, match="the name 'm' differs from the file's; name the file m.yaml or the model other"):
+    with pytest.raises(
+        SpecError, match=r"the name 'm' differs from the file's; name the file m.yaml or the model other"
+    ):
         load_spec(path)
 
 
@@ -156,16 +165,20 @@ def test_a_suite_is_read_in_and_is_part_of_the_specification(folder: Path) -> No
     assert isinstance(spec.expectations, Suite)
     assert spec.digest == load_spec(write(folder, expectations=SUITE)).digest
     write(folder, expectations="wind.yaml")
-    suite.write_text(yaml.safe_dump({"critical": [{"expect_column_values_to_not_be_null": {"column": "wind", "mostly": 0.9}}]}))
+    suite.write_text(
+        yaml.safe_dump({"critical": [{"expect_column_values_to_not_be_null": {"column": "wind", "mostly": 0.9}}]})
+    )
     assert load_spec(path).digest != spec.digest
 
 
-@pytest.mark.parametrize("content", [None, "critical: [", "critical:\n- expect_column_values_to_not_be_null: {column: winds}\n"])
+@pytest.mark.parametrize(
+    "content", [None, "critical: [", "critical:\n- expect_column_values_to_not_be_null: {column: winds}\n"]
+)
 def test_a_suite_that_is_missing_or_wrong_is_refused_by_its_own_place(folder: Path, content: str | None) -> None:
     suite = folder.parent / "expectations" / "wind.yaml"
     if content is not None:
         suite.write_text(content)
-    with pytest.raises(SpecError, match="wind.yaml"):
+    with pytest.raises(SpecError, match=r"wind\.yaml"):
         load_spec(write(folder, expectations="wind.yaml"))
 
 
@@ -182,7 +195,11 @@ def test_the_schema_for_editors_takes_the_file_of_the_demo_and_refuses_a_misspel
     document = json.loads(json.dumps(yaml.safe_load(DEMO.read_text()), default=str))
     jsonschema.validate(document, schema)
     jsonschema.validate({**document, "expectations": SUITE}, schema)
-    for wrong in ({**document, "drfit": []}, {**document, "min_rows": 1}, {**document, "trainer": {"kind": "lightgmb"}}):
+    for wrong in (
+        {**document, "drfit": []},
+        {**document, "min_rows": 1},
+        {**document, "trainer": {"kind": "lightgmb"}},
+    ):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(wrong, schema)
 
@@ -199,7 +216,9 @@ def test_every_field_of_the_model_file_explains_itself() -> None:
 
 
 def test_windows_end_at_the_anchor_and_a_look_and_a_training_end_together() -> None:
-    windows = Windows(reference="40 days", current="10 days", every="5 days", anchor=datetime(2024, 1, 1, 6, tzinfo=UTC))
+    windows = Windows(
+        reference="40 days", current="10 days", every="5 days", anchor=datetime(2024, 1, 1, 6, tzinfo=UTC)
+    )
     end = windows.last_end(datetime(2024, 1, 12, tzinfo=UTC))
     assert end == datetime(2024, 1, 11, 6, tzinfo=UTC)
     assert windows.current_window(end).start == end - timedelta(days=10)

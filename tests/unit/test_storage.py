@@ -95,7 +95,10 @@ def test_a_fetched_folder_that_was_damaged_is_repaired(store: Store, tmp_path: P
     (folder / "model.txt").write_bytes(b"tree")
     (folder / "manifest.json").unlink()
     assert store.fetch_folder(digest, tmp_path) == folder
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"model.txt": b"trees", "manifest.json": b"{}"}
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
+        "model.txt": b"trees",
+        "manifest.json": b"{}",
+    }
 
 
 @pytest.mark.parametrize("name", ["../escaped", "..", ".", "", "/etc/passwd", "a/b", "a\0b", ".hidden", "x" * 300])
@@ -136,7 +139,11 @@ def test_a_truncated_object_is_noticed(store: Store, tmp_path: Path, length: int
 
 
 def test_a_missing_object_is_named_with_the_store_and_what_a_retry_does(store: Store, tmp_path: Path) -> None:
-    for read in (lambda: store.get(ABSENT), lambda: store.fetch(ABSENT, tmp_path), lambda: store.fetch_folder(ABSENT, tmp_path)):
+    for read in (
+        lambda: store.get(ABSENT),
+        lambda: store.fetch(ABSENT, tmp_path),
+        lambda: store.fetch_folder(ABSENT, tmp_path),
+    ):
         with pytest.raises(ArtefactCorrupt) as refusal:
             read()
         assert f"object 000000000000 is not in {store.url}" in str(refusal.value)
@@ -197,7 +204,9 @@ def test_a_manifest_that_is_no_json_object_is_named_and_may_be_deleted(store: St
     store.write_manifest(KEY, "train", {})
     path = store.object_path(KEY).replace("objects", "runs") + "/train.json"
     fsspec.filesystem("file" if "://" not in store.url else "memory").pipe_file(path, text)
-    with pytest.raises(ArtefactCorrupt, match=f"manifest {KEY[:12]}/train in .* delete it, a retry then does the step again"):
+    with pytest.raises(
+        ArtefactCorrupt, match=f"manifest {KEY[:12]}/train in .* delete it, a retry then does the step again"
+    ):
         store.read_manifest(KEY, "train")
 
 
@@ -220,7 +229,14 @@ class Failing:
         self.calls = 0
         self.number = number
         self.error = error
-        for module, name in ((os, "open"), (os, "fsync"), (os, "replace"), (os, "makedirs"), (os, "close"), (os, "stat")):
+        for module, name in (
+            (os, "open"),
+            (os, "fsync"),
+            (os, "replace"),
+            (os, "makedirs"),
+            (os, "close"),
+            (os, "stat"),
+        ):
             monkeypatch.setattr(module, name, self.wrapped(getattr(module, name)))
         monkeypatch.setattr("builtins.open", self.wrapped(open))
 
@@ -309,7 +325,9 @@ for write in (lambda: store.put(b"x" * 9000), lambda: store.write_manifest("a" *
 
 def test_a_disk_that_is_full_in_the_middle_of_a_file_leaves_no_part_of_it(tmp_path: Path) -> None:
     folder = tmp_path / "store"
-    said = subprocess.run([sys.executable, "-c", WRITER, str(folder)], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(
+        [sys.executable, "-c", WRITER, str(folder)], capture_output=True, text=True, check=True
+    ).stdout
     assert said.split() == ["StoreUnavailable", "StoreUnavailable"]
     assert len(files(folder)) == 1
     assert Store(str(folder)).read_manifest(KEY, "train") is None
@@ -346,7 +364,9 @@ def test_a_writer_killed_at_any_flush_leaves_no_manifest_without_its_object(tmp_
     assert ended == [-signal.SIGKILL] * 4 + [0]
 
 
-def test_putting_the_same_bytes_again_writes_nothing(local: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_putting_the_same_bytes_again_writes_nothing(
+    local: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "source").write_bytes(ROWS)
     local.put(ROWS)
 
@@ -357,3 +377,22 @@ def test_putting_the_same_bytes_again_writes_nothing(local: Store, tmp_path: Pat
     local.put(ROWS)
     local.put_file(tmp_path / "source")
 
+
+@pytest.mark.parametrize("verb", [put, put_file, write_manifest])
+def test_a_name_appears_in_one_move_with_all_its_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: Callable[[Store, Path], None]
+) -> None:
+    (tmp_path / "source").write_bytes(ROWS)
+    moved: list[tuple[bool, int, int]] = []
+    replace = os.replace
+
+    def watched(staged: str, path: str) -> None:
+        before, size = Path(path).exists(), Path(staged).stat().st_size
+        replace(staged, path)
+        moved.append((before, size, Path(path).stat().st_size))
+
+    monkeypatch.setattr(os, "replace", watched)
+    verb(Store(str(tmp_path / "store")), tmp_path)
+    ((before, staged, published),) = moved
+    assert not before
+    assert staged == published >= len(ROWS)

@@ -47,7 +47,9 @@ def test_an_empty_or_missing_folder_is_told(ct: Ct, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["m.yaml", ""])
-def test_a_suite_is_checked_with_values_that_only_the_library_can_judge(ct: Ct, model: Ct, deployment: Deployment, what: str) -> None:
+def test_a_suite_is_checked_with_values_that_only_the_library_can_judge(
+    ct: Ct, model: Ct, deployment: Deployment, what: str
+) -> None:
     folder = deployment.home / "expectations"
     folder.mkdir()
     model(expectations="m.yaml")
@@ -74,11 +76,18 @@ def test_a_model_is_explained_in_words(ct: Ct) -> None:
     assert "late" in said.out
 
 
-@pytest.mark.parametrize("command", [("explain",), ("suggest-expectations",), ("run", "train"), ("reconcile",), ("rollback", "--reason=x")], ids=" ".join)
+@pytest.mark.parametrize(
+    "command",
+    [("explain",), ("suggest-expectations",), ("run", "train"), ("reconcile",), ("rollback", "--reason=x")],
+    ids=" ".join,
+)
 def test_an_unknown_model_names_those_there_are(ct: Ct, deployment: Deployment, command: tuple[str, ...]) -> None:
     said = ct(*command, "weather")
     assert (said.code, said.out) == (2, "")
-    assert f"no model is called 'weather' in {deployment.home}/models; there are: m; fix the name or set CT_MODELS" in said.err
+    assert (
+        f"no model is called 'weather' in {deployment.home}/models; there are: m; fix the name or set CT_MODELS"
+        in said.err
+    )
 
 
 def test_a_proposed_suite_can_be_used_as_it_is_and_the_rows_pass_it(ct: Ct, model: Ct, deployment: Deployment) -> None:

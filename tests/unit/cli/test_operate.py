@@ -70,7 +70,9 @@ def test_a_rollback_may_name_where_to_and_there_must_be_something(ct: Ct, two: D
     assert "m never had a champion with fence 9; its fences are 1 to 3" in said.err
 
 
-def test_a_rollback_while_the_registry_is_down_is_finished_by_reconciling(ct: Ct, two: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rollback_while_the_registry_is_down_is_finished_by_reconciling(
+    ct: Ct, two: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
         patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -97,10 +99,10 @@ def test_a_whole_ledger_is_whole(ct: Ct, two: Deployment) -> None:
 @pytest.mark.parametrize(
     "edit",
     [
-        "UPDATE promotions SET reason = 'nothing' WHERE fence = 1",
-        "UPDATE promotions SET bundle = 'x' WHERE fence = 2",
-        "DELETE FROM promotions WHERE fence = 1",
-        "UPDATE decisions SET answer = 'yes'",
+        "UPDATE ct_promotions SET reason = 'nothing' WHERE fence = 1",
+        "UPDATE ct_promotions SET bundle = 'x' WHERE fence = 2",
+        "DELETE FROM ct_promotions WHERE fence = 1",
+        "UPDATE ct_decisions SET answer = 'yes'",
     ],
 )
 def test_an_edited_row_is_noticed(ct: Ct, two: Deployment, edit: str) -> None:

@@ -34,8 +34,14 @@ def test_a_refusal_of_the_gate_ends_with_3(ct: Ct, model: Ct, deployment: Deploy
     assert deployment.ledger.champion("m").fence == 1
 
 
-@pytest.mark.parametrize(("options", "code", "outcome"), [((), 3, "kept"), (("--force",), 0, "promoted"), (("--force", "--dry-run"), 0, "dry_run")], ids=str)
-def test_what_is_inconclusive_is_promoted_by_force_only(ct: Ct, model: Ct, options: tuple[str, ...], code: int, outcome: str) -> None:
+@pytest.mark.parametrize(
+    ("options", "code", "outcome"),
+    [((), 3, "kept"), (("--force",), 0, "promoted"), (("--force", "--dry-run"), 0, "dry_run")],
+    ids=str,
+)
+def test_what_is_inconclusive_is_promoted_by_force_only(
+    ct: Ct, model: Ct, options: tuple[str, ...], code: int, outcome: str
+) -> None:
     model(trainer={**TRAINER, "rounds": 9}, promotion={**PROMOTION, "margin": -0.2, "rows": 5000})
     said = ct("run", "train", "m", "--json", *options)
     assert (said.code, json.loads(said.out)["outcome"]) == (code, outcome)
@@ -83,7 +89,9 @@ def test_a_watch_trains_when_the_answer_is_yes(ct: Ct, deployment: Deployment) -
     assert newest.outcome in {"promoted", "kept"}
 
 
-def test_a_watch_scores_every_window_up_to_the_moment_and_says_when_there_is_none(ct: Ct, deployment: Deployment) -> None:
+def test_a_watch_scores_every_window_up_to_the_moment_and_says_when_there_is_none(
+    ct: Ct, deployment: Deployment
+) -> None:
     deployment.land(85)
     said = ct("run", "watch", "m", "--as-of", "2024-03-02")
     assert said.code == 0
@@ -109,7 +117,9 @@ def test_a_stale_run_ends_with_6(ct: Ct, model: Ct, deployment: Deployment) -> N
     assert deployment.ledger.run(run).outcome == "stale"
 
 
-def test_a_registry_that_is_down_ends_with_7_and_the_same_command_goes_on(ct: Ct, model: Ct, deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_registry_that_is_down_ends_with_7_and_the_same_command_goes_on(
+    ct: Ct, model: Ct, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model(trainer={**TRAINER, "rounds": 9}, promotion={**PROMOTION, "margin": -0.2})
     with monkeypatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
@@ -144,7 +154,9 @@ def test_a_source_that_is_gone_ends_with_7(ct: Ct, deployment: Deployment) -> No
     ],
     ids=lambda given: " ".join(given)[:40] if isinstance(given, tuple) else "",
 )
-def test_a_wrong_command_line_ends_with_2_and_says_what_is_allowed(ct: Ct, arguments: tuple[str, ...], text: str) -> None:
+def test_a_wrong_command_line_ends_with_2_and_says_what_is_allowed(
+    ct: Ct, arguments: tuple[str, ...], text: str
+) -> None:
     said = ct(*arguments)
     assert (said.code, said.out) == (2, "")
     assert text in said.err

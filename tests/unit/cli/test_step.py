@@ -47,7 +47,9 @@ def test_a_step_answers_on_standard_output(ct: Ct, run: Run) -> None:
     assert (result.step, result.key, result.reused, result.facts["rows"]) == ("collect", run.key, False, 2000)
 
 
-def test_a_step_answers_into_the_file_it_is_told(ct: Ct, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_answers_into_the_file_it_is_told(
+    ct: Ct, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = tmp_path / "airflow" / "xcom" / "return.json"
     monkeypatch.setenv("CT_RESULT", str(target))
     assert ct("step", "collect") == (0, "", "")
@@ -85,7 +87,9 @@ def test_a_missing_variable_is_named(ct: Ct, run: Run, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("name", ["CT_SPEC", "CT_RUN"])
-@pytest.mark.parametrize("value", ["", "{", "[]", json.dumps({"model": CANARY}), json.dumps({"password": CANARY})], ids=[0, 1, 2, 3, 4])
+@pytest.mark.parametrize(
+    "value", ["", "{", "[]", json.dumps({"model": CANARY}), json.dumps({"password": CANARY})], ids=[0, 1, 2, 3, 4]
+)
 def test_a_variable_that_holds_something_else_is_refused_without_repeating_it(
     ct: Ct, run: Run, monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:

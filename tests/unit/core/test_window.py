@@ -13,7 +13,7 @@ from continuous_training.core.window import Window, in_utc, last_tile_end
 zones = st.sampled_from(
     [UTC, timezone(timedelta(hours=5, minutes=45)), ZoneInfo("America/New_York"), ZoneInfo("Europe/Berlin")]
 )
-moments = st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=zones)
+moments = st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=zones)  # noqa: DTZ001 - Hypothesis adds the zone
 lengths = st.integers(1, 400 * 86_400 * 10**6).map(lambda microseconds: timedelta(microseconds=microseconds))  # fmt: skip
 
 
@@ -48,7 +48,8 @@ def test_a_day_across_a_change_of_clocks_is_24_hours() -> None:
 
 
 def test_a_time_without_a_zone_is_utc_and_others_are_converted() -> None:
-    window = Window(start=datetime(2024, 1, 1), end=datetime(2024, 1, 2, tzinfo=timezone(timedelta(hours=-5))))
+    naive = datetime(2024, 1, 1)  # noqa: DTZ001
+    window = Window(start=naive, end=datetime(2024, 1, 2, tzinfo=timezone(timedelta(hours=-5))))
     assert window.start == datetime(2024, 1, 1, tzinfo=UTC)
     assert window.end.tzinfo is UTC
     assert str(window) == "2024-01-01T00:00Z/2024-01-02T05:00Z"

@@ -104,7 +104,8 @@ def test_a_failed_critical_check_is_kept_with_its_report_and_given_again(champio
     manifest = champion.store.read_manifest(run.key, "validate")
     assert manifest is not None
     assert manifest["error"] == texts[0]
-    assert manifest["facts"]["problems"] and manifest["facts"]["warnings"] == 1
+    assert len(manifest["facts"]["problems"]) == 1
+    assert manifest["facts"]["warnings"] == 1
     assert set(manifest["outputs"]) == {"check", "result", "data_docs"}
     assert b"<html" in champion.store.get(manifest["outputs"]["data_docs"]).lower()
     assert champion.store.read_manifest(run.key, "train") is None

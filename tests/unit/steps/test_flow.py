@@ -92,7 +92,7 @@ def test_a_stored_object_that_rotted_is_noticed_and_not_trained_on(deployment: D
 
 @pytest.mark.parametrize("name", ["", "training", "Train", "../train", "steps.context", "context", "plan"])
 def test_only_a_step_can_be_done(champion: Deployment, first_champion: Any, name: str) -> None:
-    with pytest.raises(UsageError, match="no step is called .*; the steps are collect, validate"):
+    with pytest.raises(UsageError, match=r"no step is called .*; the steps are collect, validate"):
         champion.step(name, SPEC, first_champion[1])
 
 

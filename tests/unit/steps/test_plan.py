@@ -38,6 +38,7 @@ def test_a_request_looks_from_its_moment_but_never_beyond_the_rows_that_arrived(
 def test_rows_dated_in_the_future_do_not_move_the_window_beyond_now(deployment: Deployment) -> None:
     deployment.land(65)
     assert newest_end(SPEC, Request(kind="train"), deployment.settings, day(45)) == day(40)
+    assert newest_end(SPEC, Request(kind="train", as_of=day(61)), deployment.settings, day(45)) == day(40)
 
 
 def test_no_rows_at_all_may_change_by_waiting(deployment: Deployment) -> None:
@@ -64,12 +65,16 @@ def test_the_same_request_twice_is_one_run(deployment: Deployment) -> None:
     [{"episode": "drift:1"}, {"reason": "drift"}, {"trials": 3}, {"as_of": day(31)}],
     ids=lambda change: next(iter(change)),
 )
-def test_another_cause_another_search_and_other_rows_are_another_run(deployment: Deployment, change: dict[str, object]) -> None:
+def test_another_cause_another_search_and_other_rows_are_another_run(
+    deployment: Deployment, change: dict[str, object]
+) -> None:
     deployment.land(45)
     assert deployment.plan(SPEC, **change).key != deployment.plan(SPEC).key
 
 
-@pytest.mark.parametrize("change", [{"text": "again"}, {"force": True}, {"dry_run": True}], ids=lambda change: next(iter(change)))
+@pytest.mark.parametrize(
+    "change", [{"text": "again"}, {"force": True}, {"dry_run": True}], ids=lambda change: next(iter(change))
+)
 def test_how_the_same_is_asked_for_is_not(deployment: Deployment, change: dict[str, object]) -> None:
     deployment.land(45)
     asked = deployment.plan(SPEC, **change)
@@ -88,7 +93,9 @@ def test_manual_requests_of_different_episodes_are_different_runs(deployment: De
     [{"seed": 8}, {"min_rows": 500}, {"expectations": {"critical": [{"expect_column_to_exist": {"column": "wind"}}]}}],
     ids=lambda changes: next(iter(changes)),
 )
-def test_another_specification_is_another_run_on_the_same_rows(deployment: Deployment, changes: dict[str, object]) -> None:
+def test_another_specification_is_another_run_on_the_same_rows(
+    deployment: Deployment, changes: dict[str, object]
+) -> None:
     deployment.land(45)
     other = deployment.plan(small_deployment.spec(**changes))
     run = deployment.plan(SPEC)
@@ -125,12 +132,16 @@ def test_the_first_plan_stands_when_the_champion_changed_meanwhile(champion: Dep
 def test_there_is_nothing_to_watch_before_there_is_a_champion(deployment: Deployment) -> None:
     deployment.land(45)
     assert next_window_end(SPEC, deployment.settings) is None
-    with pytest.raises(DataInvalid, match="m has no champion yet, so there is nothing to watch; train it first: ct run train m"):
+    with pytest.raises(
+        DataInvalid, match="m has no champion yet, so there is nothing to watch; train it first: ct run train m"
+    ):
         deployment.plan(SPEC, kind="watch")
 
 
 @pytest.mark.parametrize(("days", "complete"), [(50, False), (51, False), (52, True), (100, True)])
-def test_a_window_is_complete_when_its_rows_and_their_labels_have_arrived(champion: Deployment, days: int, complete: bool) -> None:
+def test_a_window_is_complete_when_its_rows_and_their_labels_have_arrived(
+    champion: Deployment, days: int, complete: bool
+) -> None:
     champion.land(days)
     end = next_window_end(SPEC, champion.settings)
     assert end == day(50)

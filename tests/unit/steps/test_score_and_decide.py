@@ -27,7 +27,13 @@ def test_a_quiet_window_is_a_no_with_its_numbers(champion: Deployment) -> None:
     seen = evidence(champion, results)
     assert (seen.window, seen.rows, seen.as_of) == (run.window, 500, day(51))
     (drift,) = seen.drift
-    assert (drift.detector, drift.column, drift.reference_rows, drift.current_rows, drift.exceeded) == ("psi", "wind", 2000, 500, False)
+    assert (drift.detector, drift.column, drift.reference_rows, drift.current_rows, drift.exceeded) == (
+        "psi",
+        "wind",
+        2000,
+        500,
+        False,
+    )
     assert [(score.estimate.metric, score.matured, score.exceeded) for score in seen.performance] == [
         ("roc_auc", 1.0, False),
         ("log_loss", 1.0, False),
@@ -116,7 +122,9 @@ def test_a_window_without_labels_still_measures_drift(champion: Deployment) -> N
     ],
     ids=lambda detector: detector["kind"],
 )
-def test_a_detector_added_after_the_training_measures_from_the_kept_rows(champion: Deployment, detector: dict[str, Any]) -> None:
+def test_a_detector_added_after_the_training_measures_from_the_kept_rows(
+    champion: Deployment, detector: dict[str, Any]
+) -> None:
     champion.land(55)
     model = small_deployment.spec(drift=[detector])
     _, results = champion.watch(model)
@@ -125,7 +133,9 @@ def test_a_detector_added_after_the_training_measures_from_the_kept_rows(champio
     assert score.exceeded is False
 
 
-def test_a_detector_added_later_measures_the_same_as_one_that_was_there_in_training(champion: Deployment, tmp_path: Any) -> None:
+def test_a_detector_added_later_measures_the_same_as_one_that_was_there_in_training(
+    champion: Deployment, tmp_path: Any
+) -> None:
     model = small_deployment.spec(drift=[{"kind": "ks", "columns": ["wind"]}])
     other = Deployment(tmp_path / "other")
     for deployment in (champion, other):
