@@ -1,0 +1,51 @@
+"""What users import is listed here; a name that comes or goes is a decision, not an accident."""
+
+import importlib
+import inspect
+from typing import get_args
+
+import pytest
+
+from continuous_training.deployers import AnyDeployer
+from continuous_training.detectors import AnyDetector
+from continuous_training.sources import AnySource
+from continuous_training.trainers import AnyTrainer
+
+PROVIDER = {
+    "dags": {"build_dags", "build_train_dag", "build_watch_dag"},
+    "hooks": {"ContinuousTrainingHook", "MLflowHook"},
+    "operators": {
+        "CollectDataOperator", "DecideRetrainingOperator", "DeployChampionOperator", "EvaluateChallengerOperator", "PlanRunOperator",
+        "PrepareFeaturesOperator", "PromoteChallengerOperator", "ScoreWindowOperator", "StepOperator", "TrainChallengerOperator",
+        "ValidateDataOperator",
+    },
+    "sensors": {"DriftSensor", "NewWindowSensor"},
+    "triggers": {"WindowTrigger"},
+    "links": {"DataDocsLink", "MLflowRunLink", "ModelVersionLink"},
+}  # fmt: skip
+KINDS = {
+    AnyDetector: {"alibi_chi_square", "alibi_ks", "alibi_tabular", "chi_square", "ks", "page_hinkley", "psi"},
+    AnySource: {"parquet", "sql"},
+    AnyTrainer: {"lightgbm", "sklearn"},
+    AnyDeployer: {"local", "none"},
+}
+
+
+@pytest.mark.provider
+@pytest.mark.parametrize("module", PROVIDER)
+def test_a_provider_module_offers_these_classes(module: str) -> None:
+    loaded = importlib.import_module(f"continuous_training.provider.{module}")
+    offered = {
+        name
+        for name, member in vars(loaded).items()
+        if not name.startswith("_") and inspect.isclass(member) and member.__module__ == loaded.__name__
+    }
+    if module == "dags":
+        offered = {name for name in vars(loaded) if name.startswith("build_")}
+    assert offered == PROVIDER[module]
+
+
+@pytest.mark.parametrize("union", KINDS, ids=["detectors", "sources", "trainers", "deployers"])
+def test_a_model_file_knows_these_kinds(union: object) -> None:
+    members = get_args(get_args(union)[0])
+    assert {member.model_fields["kind"].default for member in members} == KINDS[union]
