@@ -10,6 +10,7 @@ import pandas as pd
 
 from continuous_training import performance
 from continuous_training.core.digest import digest
+from continuous_training.steps.champion import load_champion
 from continuous_training.steps.context import Context, Output, to_json
 from continuous_training.steps.prepare import labelled_rows, split_by_time
 from continuous_training.trainers.bundle import Bundle, load_bundle
@@ -70,7 +71,7 @@ def detector_key(detector: Detector) -> str:
 def _champion_prediction(context: Context, judged: pd.DataFrame, challenger: Bundle) -> NDArray[np.float64] | None:
     if context.run.champion is None:
         return None
-    champion = load_bundle(context.bundle(context.run.champion.bundle))
+    champion = load_champion(context, context.run.champion)
     prediction = champion.predict(judged)
     if champion.manifest.classes == challenger.manifest.classes:
         return prediction

@@ -14,10 +14,10 @@ from continuous_training.core.errors import DataInvalid
 from continuous_training.core.run import ChampionRef
 from continuous_training.core.scores import DriftScore, PerformanceScore
 from continuous_training.detectors.base import Detector, Prepared
+from continuous_training.steps.champion import load_champion
 from continuous_training.steps.collect import read_rows
 from continuous_training.steps.context import Context, Output, to_json
 from continuous_training.steps.evaluate import ERROR, detector_key
-from continuous_training.trainers.bundle import load_bundle
 from continuous_training.trainers.preparation import encode_label
 
 
@@ -28,7 +28,7 @@ def do(context: Context) -> Output:
         msg = f"run {run.key[:12]} names no champion to score; plan it again, a retry of this run gives the same"
         raise DataInvalid(msg)
     rows = read_rows(context)
-    bundle = load_bundle(context.bundle(run.champion.bundle))
+    bundle = load_champion(context, run.champion)
     y, _ = encode_label(rows[spec.task.label], spec.task, bundle.manifest.classes)
     prediction = bundle.predict(rows)
     rows = rows.assign(**{ERROR: performance.row_errors(y, prediction, spec.task.kind)})

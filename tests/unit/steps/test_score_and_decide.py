@@ -7,7 +7,7 @@ import pytest
 
 import small_deployment
 from continuous_training.core.decisions import Evidence
-from continuous_training.core.errors import DataInvalid
+from continuous_training.core.errors import DataInvalid, UsageError
 from continuous_training.core.run import Request, StepResult
 from continuous_training.steps.plan import next_window_end
 from small_deployment import Deployment, day
@@ -161,3 +161,21 @@ def test_evidence_is_kept_with_the_decision(champion: Deployment) -> None:
     (record,) = champion.ledger.decisions("m")
     assert record.decision.window.end == day(50)
     assert record.decision.signals[0].text in results["decide"].facts["why"]
+
+
+@pytest.mark.parametrize("changed", [{"label": "cancelled"}, {"kind": "regression"}], ids=["label", "kind"])
+def test_a_champion_of_another_question_is_neither_scored_nor_replaced(
+    champion: Deployment, changed: dict[str, str]
+) -> None:
+    champion.land(55, change=lambda rows: rows.assign(cancelled=1 - rows["late"]))
+    before = champion.ledger.champion("m")
+    metric = "rmse" if "kind" in changed else "roc_auc"
+    other = small_deployment.spec(
+        task={**SPEC.task.model_dump(mode="json"), **changed},
+        promotion={"metric": metric, "rows": 100, "resamples": 100},
+    )
+    with pytest.raises(UsageError, match=r"version 1, predicts late \(classification\).*model file of its own"):
+        champion.watch(other)
+    with pytest.raises(UsageError, match="cannot be compared"):
+        champion.train(other)
+    assert champion.ledger.champion("m") == before
