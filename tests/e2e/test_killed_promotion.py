@@ -4,7 +4,6 @@ import os
 import random
 import shutil
 import signal
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -150,9 +149,9 @@ def test_a_promotion_killed_anywhere_converges_to_one_version(
     in_flight = 0
     for number in range(UNHARMED + 2, UNHARMED + 2 + KILLS):
         run = promotions.ready(number)
-        moment = moments.uniform(0, statistics.median(seconds))
+        moment = moments.uniform(0, min(seconds))
         in_flight += in_process(lambda run=run: promotions.promote(run), kill_after=moment)
         in_process(lambda run=run, number=number: finish(run, number))
     with capsys.disabled():
         print(f"\n{in_flight} of {KILLS} kills hit a promotion in flight; 0 lost, 0 double, 0 torn")
-    assert in_flight > KILLS / 2
+    assert in_flight > KILLS / 4, "most kills came after the promotion had ended: they show nothing"
