@@ -267,7 +267,7 @@ def test_a_wrong_setting_of_the_deployment_fails_at_once(monkeypatch: pytest.Mon
     monkeypatch.setenv("CT_LOCATIONS", "{data: /srv}")
     outcome = Worker(run=dag_run()).do(task(PlanRunOperator))
     assert outcome.state == "failed"
-    assert "CT_LOCATIONS is not JSON" in str(outcome.error)
+    assert "CT_LOCATIONS is not a JSON object" in str(outcome.error)
 
 
 def test_the_words_of_a_step_are_in_the_log_of_the_task_and_no_secret_is(
