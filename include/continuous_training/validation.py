@@ -37,20 +37,12 @@ class CheckedData(NamedTuple):
 
 
 def load_suite(path: Path, columns: Collection[str] | None = None) -> Suite:
-    """Return the suite that the YAML file `path` describes.
-
-    Parameters
-    ----------
-    path
-        The file: lists of expectations under `critical` and `warning`.
-    columns
-        The columns there will be; a suite that speaks of any other is refused.
+    """Return the suite of a file as `suites.load_suite` does, with the values of arguments judged by the library too.
 
     Raises
     ------
     SpecError
-        The file cannot be read, or names an expectation, an argument or a column there is not; the message has file,
-        line, key, and the nearest right spelling.
+        As there, or a value is not one that its expectation takes, for example `mostly: 1.4`.
     """
     suite = suites.load_suite(path, columns)
     document = strict_yaml.read(path)

@@ -220,7 +220,7 @@ def test_killing_the_task_ends_the_whole_process_group_of_the_step(
 def test_killing_a_task_whose_step_has_ended_does_nothing() -> None:
     collect = task(CollectDataOperator, run=a_run())
     collect.on_kill()
-    Worker().do(collect)
+    assert Worker().do(collect).state == "up_for_retry"
     collect.on_kill()
 
 

@@ -374,8 +374,7 @@ def test_putting_the_same_bytes_again_writes_nothing(
         raise AssertionError
 
     monkeypatch.setattr(os, "replace", refuse)
-    local.put(ROWS)
-    local.put_file(tmp_path / "source")
+    assert local.put_file(tmp_path / "source") == local.put(ROWS)
 
 
 @pytest.mark.parametrize("verb", [put, put_file, write_manifest])
