@@ -5,8 +5,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from continuous_training.core.defects import Defect
 from continuous_training.core.frozen import Frozen
-from continuous_training.core.scores import DriftScore, PerformanceScore
+from continuous_training.core.scores import DriftScore, PerformanceScore, ShadowScore
 from continuous_training.core.window import Moment, Window
 
 
@@ -41,13 +42,15 @@ class Evidence(Frozen):
     rows: int = Field(ge=0)
     drift: tuple[DriftScore, ...] = ()
     performance: tuple[PerformanceScore, ...] = ()
+    shadow: ShadowScore | None = Field(None, description="Gain of a refitted model; none where nobody asked for one.")
+    defects: tuple[Defect, ...] = Field((), description="Why the window is broken; a broken one retrains nothing.")
 
 
 class Signal(Frozen):
     """One named source of evidence in one window: a detector of the model file or a performance rule."""
 
     name: str
-    kind: Literal["drift", "performance"]
+    kind: Literal["drift", "performance", "shadow"]
     state: Literal["fired", "quiet", "inconclusive"]
     text: str = Field(description="The worst number behind the state, in words.")
 

@@ -4,6 +4,7 @@ from pydantic import Field
 
 from continuous_training.core.decisions import ReasonKind, Signal
 from continuous_training.core.frozen import Frozen
+from continuous_training.core.scores import ShadowScore
 from continuous_training.core.window import Moment
 
 
@@ -33,6 +34,9 @@ class RetrainingHistory(Frozen):
         (), description="`as_of` of every retraining, asked for or begun, once for each episode."
     )
     open_episodes: tuple[OpenEpisode, ...] = ()
+    shadows: tuple[ShadowScore, ...] = Field(
+        (), description="Gains measured against the present champion in the windows before, newest first."
+    )
     champion_cutoff: Moment | None = Field(
         None, description="End of the data the champion was made from; none without a champion."
     )

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from continuous_training.core.frozen import Frozen
+from continuous_training.core.window import Moment, Window
 
 
 class DriftScore(Frozen):
@@ -14,13 +15,14 @@ class DriftScore(Frozen):
     fall below it. `None` means the distance could not be measured, and `note` says why.
     """
 
-    detector: str = Field(description="Kind of the detector, as in the model file.")
+    detector: str = Field(description="Name of the detector in the model file; its kind where it has no name.")
     column: str | None = Field(None, description="Column measured; none when all columns were measured together.")
     statistic: float | None = None
     p_value: float | None = None
     effect: float | None = Field(None, description="Size of the change on a scale that does not grow with rows.")
     measure: Literal["statistic", "p_value"]
     threshold: float
+    minimum_effect: float = Field(0.0, ge=0, description="Effect below which the score never counts as exceeded.")
     reference_rows: int = Field(ge=0)
     current_rows: int = Field(ge=0)
     note: str = ""
@@ -35,6 +37,8 @@ class DriftScore(Frozen):
         """Tell whether the value lies beyond the threshold; `None` is inconclusive."""
         if self.value is None:
             return None
+        if self.minimum_effect and (self.effect is None or abs(self.effect) < self.minimum_effect):
+            return False
         return self.value > self.threshold if self.measure == "statistic" else self.value < self.threshold
 
 
@@ -49,10 +53,33 @@ class Estimate(Frozen):
     note: str = ""
 
 
+class ShadowScore(Frozen):
+    """By how much a model refitted on the rows just before a window beats the champion on that window.
+
+    `gain` is the mean over rows of champion's loss minus refitted model's loss (log loss or squared error in units of
+    the label's variance), so above zero the refitted model is better; `error` is its standard error.
+    """
+
+    gain: float | None = None
+    error: float | None = Field(None, ge=0)
+    rows: int = Field(0, ge=0, description="Rows of the window with a known label.")
+    trained_until: Moment = Field(description="End of the rows the refitted model was made from.")
+    note: str = Field("", description="Why there is no gain, where there is none.")
+
+
+Line = Literal["estimated", "provisional", "final"]
+
+
 class PerformanceScore(Frozen):
-    """The realised quality of the champion on one window."""
+    """The quality of the champion on one window.
+
+    The line `estimated` needs no label, `provisional` uses the labels that have matured, `final` waits for 95 % of them.
+    """
 
     estimate: Estimate
+    line: Line = "final"
+    window: Window | None = Field(None, description="Window it was measured on; none means the window decided on.")
+    slice: str = Field("", description="Rows measured, as column=value; empty means all.")
     matured: float = Field(ge=0, le=1, description="Share of the window's rows whose label is known.")
     below: float | None = None
     above: float | None = None
@@ -62,7 +89,7 @@ class PerformanceScore(Frozen):
     def exceeded(self) -> bool | None:
         """Tell whether the metric crossed its limit; `None` when it is unknown or under 95 % of labels have matured."""
         value = self.estimate.value
-        if value is None or self.matured < MATURED_SHARE:
+        if value is None or (self.line == "final" and self.matured < MATURED_SHARE):
             return None
         return (self.below is not None and value < self.below) or (self.above is not None and value > self.above)
 
