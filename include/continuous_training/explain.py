@@ -18,6 +18,7 @@ from continuous_training.core.data_check import Suite
 from continuous_training.core.duration import format_duration
 from continuous_training.core.window import Window
 from continuous_training.detectors import AnyDetector
+from continuous_training.policies import AnyRetrainingPolicy, SignalPolicy
 from continuous_training.spec import ModelSpec, PerformanceRule
 
 _WIDTH = 100
@@ -125,17 +126,35 @@ def _cron(schedule: str) -> str:
 
 
 def _evidence(spec: ModelSpec) -> str:
+    policy = spec.retraining
     signals = [*map(_detector, spec.drift), *map(_rule, spec.performance)]
+    every = (
+        f"every {format_duration(spec.window.every)}, the newest {format_duration(spec.window.current)} are compared with what the "
+        "champion was made from."
+    )
+    watched = [f"- {signal}" for signal in signals]
+    if not isinstance(policy, SignalPolicy):
+        opening = f"Retraining by evidence: {every} {_WORDS[policy.kind]}"
+        noted = "These signals are written down as well, and do not decide:" if signals else ""
+        return "\n".join(part for part in (opening, noted, *watched, _restraint(spec)) if part)
     if not signals:
         return "Retraining by evidence: never, for the model file has neither a detector nor a performance rule."
-    enough = "any one of them is enough" if spec.retraining.when == "any" else "all of them must fire"
-    kinds = [detector.kind for detector in spec.drift]
-    opening = (
-        f"Retraining by evidence: every {format_duration(spec.window.every)}, the newest {format_duration(spec.window.current)} are "
-        f"compared with what the champion was made from. These signals are watched, and {enough}:"
+    groups = () if isinstance(policy.when, str) else policy.when
+    enough = {"any": "any one of them is enough", "all": "all of them must fire"}.get(str(policy.when)) or (
+        "all of any one group must fire: " + " or ".join(" with ".join(group) for group in groups)
     )
-    together = "Detectors of one kind count as one signal. " if len(set(kinds)) < len(kinds) else ""
-    return "\n".join([opening, *(f"- {signal}" for signal in signals), together + _restraint(spec)])
+    opening = f"Retraining by evidence: {every} These signals are watched, and {enough}:"
+    names = [detector.known_as for detector in spec.drift]
+    together = "Detectors of one name count as one signal. " if len(set(names)) < len(names) else ""
+    return "\n".join([opening, *watched, together + _restraint(spec)])
+
+
+_WORDS = {
+    "regret": "A model refitted on the rows just before them, which has not seen them either, is compared with the champion; "
+    "the champion is retrained when what it would have saved adds up past the policy's threshold.",
+    "net_value": "A model refitted on the rows just before them, which has not seen them either, is compared with the champion; "
+    "the champion is retrained when the gain is worth more than a retraining costs, with confidence.",
+}
 
 
 def _detector(detector: AnyDetector) -> str:
@@ -154,14 +173,27 @@ def _detector(detector: AnyDetector) -> str:
 def _rule(rule: PerformanceRule) -> str:
     side, limit = ("above", rule.above) if rule.below is None else ("below", rule.below)
     long = f" in {rule.windows} windows in a row" if rule.windows > 1 else ""
-    return f"{rule.metric}: the champion's {rule.metric} on the labels of the window is {side} {limit:g}{long}."
+    where = f" where it has at least {rule.rows:,} rows of one {rule.by}" if rule.by else ""
+    return f"{rule.name or rule.metric}: the champion's {rule.metric} on the labels of the window{where} is {side} {limit:g}{long}."
+
+
+def _counting(policy: AnyRetrainingPolicy) -> list[str]:
+    if not isinstance(policy, SignalPolicy):
+        return []
+    lasting = policy.persistence
+    counts = f"once it fired in {lasting.windows} of the last {lasting.of} windows, the newest among them"
+    told = [f"A signal counts {counts if lasting.of > 1 else 'in the first window in which it fires'}."]
+    if policy.hysteresis:
+        told.append(f"One that fired is quiet once it came back by {policy.hysteresis:.0%} of its threshold.")
+    if policy.advise:
+        told.append(f"Written down and not counted: {', '.join(policy.advise)}.")
+    return told
 
 
 def _restraint(spec: ModelSpec) -> str:
     policy = spec.retraining
-    counts = f"once it fired in {policy.persistence.windows} of the last {policy.persistence.of} windows, the newest among them"
     parts = [
-        f"A signal counts {counts if policy.persistence.of > 1 else 'in the first window in which it fires'}.",
+        *_counting(policy),
         "One continuing cause is one episode, and an episode leads to one retraining.",
     ]
     if policy.cooldown:
@@ -174,6 +206,18 @@ def _restraint(spec: ModelSpec) -> str:
             f"It is not followed either when the last {format_duration(policy.budget.per)} have seen {policy.budget.runs} "
             "retrainings, those by schedule and by hand included."
         )
+    parts += [
+        f"It is not followed from {_at(each.start)} to before {_at(each.end)}{f' ({each.why})' if each.why else ''}."
+        for each in policy.blackout
+    ]
+    if policy.max_age:
+        parts.append(
+            f"A champion whose data ended {format_duration(policy.max_age)} ago is retrained without any signal and beyond the budget."
+        )
+    if policy.mode == "advise":
+        parts.append("The policy only advises: its yes is written down and starts nothing.")
+    if spec.triage is not None:
+        parts.append("A window in which the data itself is broken is quarantined and retrains nothing.")
     parts.append(
         f"A window with fewer than {policy.rows:,} rows decides nothing. Every no is kept in the ledger with its reason."
     )

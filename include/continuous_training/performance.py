@@ -4,31 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from continuous_training import _performance
-from continuous_training._performance import Floats
+from continuous_training._performance import Floats, Truth
 from continuous_training.core.comparison import Comparison, SliceComparison
 from continuous_training.core.errors import UsageError
 from continuous_training.core.quality import GREATER_IS_BETTER, METRICS, Metric
 from continuous_training.core.scores import Estimate
+from continuous_training.core.task import TaskKind
 
-__all__ = ["METRICS", "compare", "estimate", "row_errors"]
+__all__ = ["METRICS", "compare", "estimate", "row_errors", "row_losses"]
 
 FEWEST_ROWS = 20
-"""With fewer rows there is a value but no interval."""
+"""With fewer rows, or groups in ranking, there is a value but no interval."""
 MOST_SLICES = 50
 """Values of one slicing column that are compared, the most frequent first."""
 _DEFINED_SHARE = 0.5
+_LEAST_PROBABILITY = 1e-6  # one row that a model was sure of and got wrong must not decide a window alone
 
 _NOT_DEFINED: dict[Metric, str] = {
     "roc_auc": "only one class occurs in {rows} rows",
     "average_precision": "only one class occurs in {rows} rows",
     "f1": "neither a label nor a prediction is the second class in {rows} rows",
     "r2": "the label is the same in all of {rows} rows",
+    "ndcg_at_10": "no group of {rows} rows has a relevant one",
+    "recall_at_10": "no group of {rows} rows has a relevant one",
 }
 
 
@@ -40,19 +44,28 @@ class _Sampling:
 
 
 def estimate(
-    metric: Metric, y: Floats, prediction: Floats, *, confidence: float, resamples: int, seed: int
+    metric: Metric,
+    y: Floats,
+    prediction: Floats,
+    *,
+    groups: NDArray[Any] | None = None,
+    confidence: float,
+    resamples: int,
+    seed: int,
 ) -> Estimate:
     """Measure `metric` on the rows whose label is known, with a moving-block bootstrap interval.
 
-    With more than two classes `roc_auc`, `average_precision` and `f1` are the mean over the classes that occur. Where the
-    metric is not defined the value is `None` and `note` says why; resamples where it is not are left out and counted there.
+    With more than two classes `roc_auc`, `average_precision` and `f1` are the mean over the classes that occur. The metrics
+    of a ranking are the mean over the groups that have a relevant row, and whole groups are resampled. Where the metric is not defined the value is `None` and `note` says why; resamples where it is not are left out and counted there.
 
     Parameters
     ----------
     y:
         Labels in event-time order, (rows,): class numbers `0..k-1` or values; NaN where the label is not known.
     prediction:
-        Class probabilities (rows, k), or values (rows,).
+        Class probabilities (rows, k), or values or ranking scores (rows,).
+    groups:
+        Group of each row, (rows,), as the metrics of a ranking need it; rows without one are left out.
     confidence:
         Share of such intervals that hold the true value, for example 0.95.
     resamples, seed:
@@ -75,9 +88,9 @@ def estimate(
     >>> found.value, found.low, found.high, found.rows
     (1.0, 1.0, 1.0, 100)
     """
-    y, prediction = _checked(metric, y, prediction)
-    known = np.isfinite(y)
-    return _estimates(metric, y[known], [prediction[known]], _Sampling(confidence, resamples, seed))[0]
+    y, prediction = _checked(metric, y, prediction, groups)
+    truth, known = _known(metric, y, groups)
+    return _estimates(metric, truth, [prediction[known]], _Sampling(confidence, resamples, seed))[0]
 
 
 def compare(  # noqa: PLR0913 - each is named at the call
@@ -86,6 +99,7 @@ def compare(  # noqa: PLR0913 - each is named at the call
     challenger: Floats,
     champion: Floats | None,
     *,
+    groups: NDArray[Any] | None = None,
     slices: Mapping[str, NDArray[Any]],
     confidence: float,
     resamples: int,
@@ -94,8 +108,8 @@ def compare(  # noqa: PLR0913 - each is named at the call
 ) -> Comparison:
     """Measure two models on the same rows and the difference between them on the same resamples.
 
-    Pairing takes out of the difference what makes a row hard for both. Shapes, rows without a label, undefined values
-    and errors are as in `estimate`.
+    Pairing takes out of the difference what makes a row hard for both. Shapes, groups, rows without a label, undefined
+    values and errors are as in `estimate`.
 
     Parameters
     ----------
@@ -106,33 +120,34 @@ def compare(  # noqa: PLR0913 - each is named at the call
     all_metrics:
         Metrics to give both models' values of, without intervals.
     """
-    y, challenger = _checked(metric, y, challenger)
-    known = np.isfinite(y)
+    y, challenger = _checked(metric, y, challenger, groups)
+    truth, known = _known(metric, y, groups)
     sampling = _Sampling(confidence, resamples, seed)
-    truth, new = y[known], challenger[known]
+    new, rows = challenger[known], len(truth.y)
     if champion is None:
         alone = _estimates(metric, truth, [new], sampling)[0]
-        return Comparison(metric=metric, rows=len(truth), challenger=alone, metrics=_values(all_metrics, truth, new))
-    old = _checked(metric, y, champion)[1][known]
+        return Comparison(metric=metric, rows=rows, challenger=alone, metrics=_values(all_metrics, truth, new))
+    old = _checked(metric, y, champion, groups)[1][known]
     of_new, of_old, difference = _estimates(metric, truth, [new, old], sampling)
     return Comparison(
         metric=metric,
-        rows=len(truth),
+        rows=rows,
         challenger=of_new,
         champion=of_old,
         difference=difference,
         slices=tuple(
             _slices(metric, truth, [new, old], {name: column[known] for name, column in slices.items()}, sampling)
         ),
-        negative_flip_rate=_negative_flip_rate(truth, new, old),
+        negative_flip_rate=_negative_flip_rate(truth.y, new, old),
         metrics=_values(all_metrics, truth, new, old),
     )
 
 
-def row_errors(y: Floats, prediction: Floats, task_kind: Literal["classification", "regression"]) -> Floats:
+def row_errors(y: Floats, prediction: Floats, task_kind: TaskKind, *, groups: NDArray[Any] | None = None) -> Floats:
     """Return how wrong each row's prediction is: 1 minus the probability of the true class, or the absolute residual.
 
-    NaN where the label is not known.
+    NaN where the label is not known. In ranking a group errs, not a row: its last labelled row has 1 minus the group's
+    NDCG at 10, the others NaN, as do groups without a relevant row.
 
     >>> row_errors(np.array([0.0, 1.0, np.nan]), np.array([[0.75, 0.25], [0.5, 0.5], [1.0, 0.0]]), "classification")
     array([0.25, 0.5 ,  nan])
@@ -141,6 +156,12 @@ def row_errors(y: Floats, prediction: Floats, task_kind: Literal["classification
     prediction = np.asarray(prediction, dtype=np.float64)
     known = np.isfinite(y)
     errors = np.full(len(y), np.nan)
+    if task_kind == "ranking":
+        y, prediction = _checked("ndcg_at_10", y, prediction, groups)
+        truth, at = _known("ndcg_at_10", y, groups)
+        places = _performance.last_of_groups(truth)
+        errors[np.flatnonzero(at)[places]] = 1 - _performance.by_group("ndcg_at_10", truth, prediction[at])
+        return errors
     if task_kind == "classification":
         errors[known] = 1 - _performance.probability_of_truth(y[known], prediction[known])
     else:
@@ -148,7 +169,36 @@ def row_errors(y: Floats, prediction: Floats, task_kind: Literal["classification
     return errors
 
 
-def _checked(metric: Metric, y: Floats, prediction: Floats) -> tuple[Floats, Floats]:
+def row_losses(y: Floats, prediction: Floats, task_kind: TaskKind, *, groups: NDArray[Any] | None = None) -> Floats:
+    """Return what each row's prediction costs, on a scale whose mean rewards honest probabilities and values.
+
+    It is the log loss in classification, the squared error in variances of the known labels in regression, and in ranking
+    `row_errors`. NaN where the label is not known.
+
+    >>> row_losses(np.array([0.0, 2.0, np.nan]), np.array([0.0, 1.0, 1.0]), "regression")
+    array([ 0.,  1., nan])
+    """
+    errors = row_errors(y, prediction, task_kind, groups=groups)
+    if task_kind == "classification":
+        losses: Floats = -np.log(np.maximum(1 - errors, _LEAST_PROBABILITY))
+        return losses
+    if task_kind == "regression":
+        known = np.isfinite(y)
+        variance = float(np.var(y[known])) if known.any() else 0.0
+        return errors**2 / variance if variance > 0 else np.full(len(y), np.nan)
+    return errors
+
+
+def _known(metric: Metric, y: Floats, groups: NDArray[Any] | None) -> tuple[Truth, NDArray[np.bool_]]:
+    """Return the rows that can be measured, and which they are."""
+    known = np.isfinite(y)
+    if groups is None or metric not in METRICS["ranking"]:
+        return Truth(y[known]), known
+    known &= _performance.group_numbers(groups) >= 0
+    return Truth(y[known], _performance.group_numbers(groups[known])), known
+
+
+def _checked(metric: Metric, y: Floats, prediction: Floats, groups: NDArray[Any] | None) -> tuple[Floats, Floats]:
     y = np.asarray(y, dtype=np.float64)
     prediction = np.asarray(prediction, dtype=np.float64)
     dimensions = 2 if metric in METRICS["classification"] else 1
@@ -159,38 +209,44 @@ def _checked(metric: Metric, y: Floats, prediction: Floats) -> tuple[Floats, Flo
             f"it needs labels (rows,) and {wanted}; a retry gives the same"
         )
         raise UsageError(msg)
+    if metric in METRICS["ranking"] and (groups is None or np.shape(groups) != y.shape):
+        seen = "without groups" if groups is None else f"with groups of shape {np.shape(groups)}"
+        msg = f"{metric} cannot be measured {seen}; it needs the group of each of {len(y)} rows; a retry gives the same"
+        raise UsageError(msg)
     return y, prediction
 
 
 def _slices(
-    metric: Metric, y: Floats, pair: Sequence[Floats], columns: Mapping[str, NDArray[Any]], sampling: _Sampling
+    metric: Metric, truth: Truth, pair: Sequence[Floats], columns: Mapping[str, NDArray[Any]], sampling: _Sampling
 ) -> Iterator[SliceComparison]:
     for column, values in columns.items():
         for value, at in _performance.positions_by_value(values, MOST_SLICES):
-            difference = _estimates(metric, y[at], [prediction[at] for prediction in pair], sampling)[2]
+            difference = _estimates(metric, truth.at(at), [prediction[at] for prediction in pair], sampling)[2]
             yield SliceComparison(column=column, value=value, rows=len(at), difference=difference)
 
 
-def _estimates(metric: Metric, y: Floats, predictions: Sequence[Floats], sampling: _Sampling) -> list[Estimate]:
+def _estimates(metric: Metric, truth: Truth, predictions: Sequence[Floats], sampling: _Sampling) -> list[Estimate]:
     """Return the estimate for each prediction and, when there are two, for the first minus the second, above 0 better."""
-    points = [_point(metric, y, prediction) for prediction in predictions]
+    rows, units = len(truth.y), truth.units
+    points = [_point(metric, truth, prediction) for prediction in predictions]
     values = [value for value, _ in points]
     notes = [note for _, note in points]
     if len(predictions) == 2:  # noqa: PLR2004
         values.append(_better_by(metric, values[0], values[1]))
         notes.append(notes[0] or notes[1])
-    if len(y) < FEWEST_ROWS or None in values:
-        few = f"{len(y)} rows are too few for an interval, which needs {FEWEST_ROWS}" if len(y) < FEWEST_ROWS else ""
+    if units < FEWEST_ROWS or None in values:
+        counted = f"{units} rows" if truth.groups is None else f"{units} groups with a relevant row"
+        few = f"{counted} are too few for an interval, which needs {FEWEST_ROWS}" if units < FEWEST_ROWS else ""
         return [
-            Estimate(metric=metric, value=value, rows=len(y), note=note or few)
+            Estimate(metric=metric, value=value, rows=rows, note=note or few)
             for value, note in zip(values, notes, strict=True)
         ]
-    statistics = [_performance.statistic(metric, y, prediction) for prediction in predictions]
-    samples = _performance.bootstrap(statistics, len(y), sampling.resamples, sampling.seed)
+    statistics = [_performance.statistic(metric, truth, prediction) for prediction in predictions]
+    samples = _performance.bootstrap(statistics, units, sampling.resamples, sampling.seed)
     if len(predictions) == 2:  # noqa: PLR2004
         sign = 1 if GREATER_IS_BETTER[metric] else -1
         samples = np.vstack([samples, sign * (samples[0] - samples[1])])
-    return [_with_interval(metric, value, row, len(y), sampling) for value, row in zip(values, samples, strict=True)]
+    return [_with_interval(metric, value, row, rows, sampling) for value, row in zip(values, samples, strict=True)]
 
 
 def _with_interval(metric: Metric, value: float | None, samples: Floats, rows: int, sampling: _Sampling) -> Estimate:
@@ -204,25 +260,26 @@ def _with_interval(metric: Metric, value: float | None, samples: Floats, rows: i
     return Estimate(metric=metric, value=value, low=float(low), high=float(high), rows=rows, note=note)
 
 
-def _point(metric: Metric, y: Floats, prediction: Floats) -> tuple[float | None, str]:
+def _point(metric: Metric, truth: Truth, prediction: Floats) -> tuple[float | None, str]:
     """Return the value on all rows, or `None` and why there is none."""
-    if len(y) == 0:
+    rows = len(truth.y)
+    if rows == 0:
         return None, "no row has a known label"
     wrong = len(prediction) - int(np.isfinite(prediction.reshape(len(prediction), -1)).all(axis=1).sum())
     if wrong:
-        return None, f"the prediction is not a finite number in {wrong} of {len(y)} rows"
+        return None, f"the prediction is not a finite number in {wrong} of {rows} rows"
     with np.errstate(over="ignore", invalid="ignore"):
-        value = _performance.statistic(metric, y, prediction)(np.ones(len(y)))
+        value = _performance.statistic(metric, truth, prediction)(np.ones(truth.units))
     if np.isfinite(value):
         return value, ""
-    return None, _NOT_DEFINED.get(metric, "not a finite number in {rows} rows").format(rows=len(y))
+    return None, _NOT_DEFINED.get(metric, "not a finite number in {rows} rows").format(rows=rows)
 
 
 def _values(
-    metrics: Sequence[Metric], y: Floats, challenger: Floats, champion: Floats | None = None
+    metrics: Sequence[Metric], truth: Truth, challenger: Floats, champion: Floats | None = None
 ) -> dict[str, tuple[float | None, float | None]]:
-    pairs = ((name, _point(name, y, challenger)[0]) for name in metrics)
-    return {name: (value, None if champion is None else _point(name, y, champion)[0]) for name, value in pairs}
+    pairs = ((name, _point(name, truth, challenger)[0]) for name in metrics)
+    return {name: (value, None if champion is None else _point(name, truth, champion)[0]) for name, value in pairs}
 
 
 def _better_by(metric: Metric, challenger: float | None, champion: float | None) -> float | None:

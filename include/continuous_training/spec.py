@@ -16,16 +16,18 @@ from continuous_training.core.quality import METRICS, Metric
 from continuous_training.core.task import Features, Task
 from continuous_training.core.window import Window, in_utc, last_tile_end
 from continuous_training.deployers import AnyDeployer, Local
-from continuous_training.detectors import AnyDetector
+from continuous_training.detectors import ATTRIBUTION_PREFIX, COMPUTED_COLUMNS, AnyDetector
+from continuous_training.policies import AnyRetrainingPolicy, RegretPolicy, SignalPolicy
 from continuous_training.policies.promotion import PromotionPolicy
-from continuous_training.policies.retraining import RetrainingPolicy
 from continuous_training.runners import AnyRunner, Subprocess
 from continuous_training.sources import AnySource
 from continuous_training.trainers import AnyTrainer, Cleaning
+from continuous_training.triage import Triage
 
 SuiteFile = Annotated[str, Field(pattern=r"^[\w-]+\.yaml$")]
 LONGEST = timedelta(days=3660)
 MOST_JSON_BYTES = 100_000  # Linux takes 128 KiB in one variable
+_NOT_OF_THE_MODEL = ("description", "runner", "deployment", "retraining", "performance", "triage")
 MODEL_NAME = r"^[a-z][a-z0-9_]{0,62}$"
 
 
@@ -82,10 +84,28 @@ class Split(Frozen):
 class PerformanceRule(Frozen):
     """A limit for the realised quality of the champion."""
 
+    name: str = Field(
+        "",
+        pattern=r"^([a-z][a-z0-9_]*)?$",
+        max_length=63,
+        description="Name of the signal; without one it is the metric with its limit, such as 'roc_auc below 0.7'.",
+    )
     metric: Metric = Field(description="Quality measured on the labels of the current window.")
     below: float | None = Field(None, description="Fires when the metric is lower than this.")
     above: float | None = Field(None, description="Fires when the metric is higher than this.")
     windows: int = Field(1, ge=1, le=50, description="Windows in a row that must cross the limit.")
+    by: str | None = Field(
+        None,
+        description="Categorical feature, such as a region: the rule then fires when the metric crosses the limit in any of "
+        "its values.",
+    )
+    rows: int = Field(100, ge=1, description="Rows that a value of `by` must have in the window to be judged.")
+
+    @property
+    def signal(self) -> str:
+        """Return the name of the signal that the rule is."""
+        limit = f"below {self.below:g}" if self.below is not None else f"above {self.above:g}"
+        return self.name or f"{self.metric} {limit}"
 
     @model_validator(mode="after")
     def _one_limit(self) -> Self:
@@ -116,7 +136,12 @@ class ModelSpec(Frozen):
     trainer: AnyTrainer
     drift: tuple[AnyDetector, ...] = Field((), description="Detectors; each is one signal of the retraining policy.")
     performance: tuple[PerformanceRule, ...] = Field((), description="Limits of realised quality; each is one signal.")
-    retraining: RetrainingPolicy = Field(default_factory=RetrainingPolicy)
+    retraining: AnyRetrainingPolicy = Field(default_factory=RegretPolicy)
+    triage: Triage | None = Field(
+        default_factory=Triage,
+        description="Checks that tell a broken window from a changed world; a broken one is quarantined and retrains nothing. "
+        "null turns them off.",
+    )
     promotion: PromotionPolicy
     deployment: AnyDeployer = Field(default_factory=Local)
     runner: AnyRunner = Field(default_factory=Subprocess)
@@ -126,7 +151,7 @@ class ModelSpec(Frozen):
     def _consistent(self) -> Self:
         self.cleaning.check(self.features)
         self.trainer.check(self.task.kind)
-        problems = [*self._metric_problems(), *self._column_problems()]
+        problems = [*self._metric_problems(), *self._column_problems(), *self._signal_problems()]
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -140,23 +165,46 @@ class ModelSpec(Frozen):
             for path, name in named.items()
             if name not in fitting
         ]
-        if self.task.kind == "regression" and self.promotion.negative_flips is not None:
-            problems.append("promotion.negative_flips: a regression has no right and wrong to flip; remove it")
+        if self.task.kind != "classification" and self.promotion.negative_flips is not None:
+            problems.append(f"promotion.negative_flips: a {self.task.kind} has no right and wrong to flip; remove it")
         return problems
 
+    def _signal_problems(self) -> list[str]:
+        if not isinstance(self.retraining, SignalPolicy):
+            return []
+        known = {*(detector.known_as for detector in self.drift), *(rule.signal for rule in self.performance)}
+        return [
+            f"retraining: no detector or performance rule is called {name!r}; the signals are {', '.join(sorted(known)) or 'none'}"
+            for name in sorted(self.retraining.names - known)
+        ]
+
     def _column_problems(self) -> list[str]:
-        reserved = {self.task.label, self.task.event_time}
+        group = ", the group" if self.task.group else ""
         problems = [
-            f"features.{kind}: {name} is the label or the event time and cannot be a feature"
+            f"features.{kind}: {name} is the label{group} or the event time and cannot be a feature"
             for kind, names in (("numeric", self.features.numeric), ("categorical", self.features.categorical))
             for name in names
-            if name in reserved
+            if name in self.task.columns
         ]
-        known = set(self.features.columns)
+        problems += [
+            f"features.{kind}: {name} is the name of a column that is computed; rename the feature at the source"
+            for kind, names in (("numeric", self.features.numeric), ("categorical", self.features.categorical))
+            for name in names
+            if name in COMPUTED_COLUMNS or name.startswith(ATTRIBUTION_PREFIX)
+        ]
+        known = {*self.features.columns, self.task.label, *COMPUTED_COLUMNS}
         for number, detector in enumerate(self.drift):
             columns = getattr(detector, "columns", "all")
             unknown = [] if columns == "all" else [name for name in columns if name not in known]
-            problems += [f"drift[{number}].columns: {name} is not a feature" for name in unknown]
+            problems += [
+                f"drift[{number}].columns: {name} is not a feature, the label, {' or '.join(COMPUTED_COLUMNS)}"
+                for name in unknown
+            ]
+        problems += [
+            f"performance[{number}].by: {rule.by} is not a categorical feature"
+            for number, rule in enumerate(self.performance)
+            if rule.by is not None and rule.by not in self.features.categorical
+        ]
         problems += [
             f"promotion.slices: {name} is not a categorical feature"
             for name in self.promotion.slices
@@ -167,9 +215,7 @@ class ModelSpec(Frozen):
     @property
     def digest(self) -> str:
         """Return the digest of everything that can change the trained model; how it is started and served cannot."""
-        return digest(
-            self.model_dump(mode="json", exclude={"description", "runner", "deployment", "retraining", "performance"})
-        )
+        return digest(self.model_dump(mode="json", exclude={*_NOT_OF_THE_MODEL}))
 
 
 def load_spec(path: Path) -> ModelSpec:
@@ -196,7 +242,7 @@ def load_spec(path: Path) -> ModelSpec:
         )
         raise SpecError(msg)
     if isinstance(spec.expectations, str):
-        columns = (*spec.features.columns, spec.task.label, spec.task.event_time)
+        columns = (*spec.features.columns, *spec.task.columns)
         suite = suites.load_suite(path.absolute().parent.parent / "expectations" / spec.expectations, columns)
         # The suite is part of the model: another suite is another specification, and a pod needs no second file.
         spec = spec.model_copy(update={"expectations": suite})

@@ -105,7 +105,7 @@ def check(frame: pd.DataFrame, suite: Suite, *, name: str) -> CheckedData:
 
 def schema_problems(frame: pd.DataFrame, task: Task, features: Features) -> tuple[str, ...]:
     """Return what is wrong with the columns of `frame`: missing, given twice, or not of the type the model needs."""
-    needed = (task.event_time, task.label, *features.columns)
+    needed = (*task.columns, *features.columns)
     names = [str(name) for name in frame.columns]
     spare = [name for name in names if name not in needed]
     found: list[str] = []
@@ -123,7 +123,8 @@ def schema_problems(frame: pd.DataFrame, task: Task, features: Features) -> tupl
 
 
 def _role(column: str, task: Task) -> str:
-    return {task.label: "the label", task.event_time: "the event time"}.get(column, "the feature")
+    roles = {task.label: "the label", task.event_time: "the event time", task.group: "the group"}
+    return roles.get(column, "the feature")
 
 
 def _type_problem(values: pd.Series, column: str, task: Task, features: Features) -> str | None:
@@ -131,7 +132,7 @@ def _type_problem(values: pd.Series, column: str, task: Task, features: Features
 
     if column == task.event_time and not types.is_datetime64_any_dtype(values.dtype):
         return f"the event time {column!r} holds {_kind(values)}, not times; store it as a timestamp in UTC"
-    is_number = column in features.numeric or (column == task.label and task.kind == "regression")
+    is_number = column in features.numeric or (column == task.label and task.kind != "classification")
     if is_number and not _numeric(values):
         return f"{_role(column, task)} {column!r} holds {_kind(values)}, not numbers; convert it, or list it under features.categorical"
     return None
@@ -154,7 +155,7 @@ def _kind(values: pd.Series) -> str:
 
 
 def label_problems(frame: pd.DataFrame, task: Task, min_rows: int) -> tuple[str, ...]:
-    """Return why nothing can be learned from the labels of `frame`: too few, none, or all of one class.
+    """Return why nothing can be learned from the labels of `frame`: too few, none, all of one class or irrelevant.
 
     Parameters
     ----------
@@ -175,6 +176,8 @@ def label_problems(frame: pd.DataFrame, task: Task, min_rows: int) -> tuple[str,
         found.append(
             f"{len(labels):,} of {len(frame):,} rows have a label in {task.label!r}; at least {min_rows:,} are needed (min_rows)"
         )
+    if task.kind == "ranking" and _numeric(labels) and not (labels > 0).any():
+        found.append(f"no row has a relevance above 0 in {task.label!r}; there is nothing to rank higher than the rest")
     if task.kind == "classification" and (labels == labels.iloc[0]).all():
         found.append(
             f"all {len(labels):,} labels in {task.label!r} are {labels.iloc[0]!s:.80}; at least two classes are needed"

@@ -8,6 +8,7 @@ import pytest
 
 from continuous_training.deployers import AnyDeployer
 from continuous_training.detectors import AnyDetector
+from continuous_training.policies import AnyRetrainingPolicy
 from continuous_training.sources import AnySource
 from continuous_training.trainers import AnyTrainer
 
@@ -24,11 +25,16 @@ PROVIDER = {
     "links": {"DataDocsLink", "MLflowRunLink", "ModelVersionLink"},
 }  # fmt: skip
 KINDS = {
-    AnyDetector: {"alibi_chi_square", "alibi_ks", "alibi_tabular", "chi_square", "ks", "page_hinkley", "psi"},
+    AnyDetector: {
+        "adwin", "alibi_chi_square", "alibi_classifier", "alibi_cvm", "alibi_fet", "alibi_ks", "alibi_lsdd", "alibi_mmd",
+        "alibi_tabular", "attribution", "cardinality", "chi_square", "classifier", "cusum", "ddm", "eddm", "energy",
+        "jensen_shannon", "ks", "kswin", "missing", "mmd", "new_categories", "page_hinkley", "psi", "wasserstein",
+    },
     AnySource: {"parquet", "sql"},
-    AnyTrainer: {"lightgbm", "sklearn"},
+    AnyTrainer: {"ensemble", "lightgbm", "ranking", "sklearn"},
+    AnyRetrainingPolicy: {"net_value", "regret", "signals"},
     AnyDeployer: {"local", "none"},
-}
+}  # fmt: skip
 
 
 @pytest.mark.provider
@@ -45,7 +51,7 @@ def test_a_provider_module_offers_these_classes(module: str) -> None:
     assert offered == PROVIDER[module]
 
 
-@pytest.mark.parametrize("union", KINDS, ids=["detectors", "sources", "trainers", "deployers"])
+@pytest.mark.parametrize("union", KINDS, ids=["detectors", "sources", "trainers", "policies", "deployers"])
 def test_a_model_file_knows_these_kinds(union: object) -> None:
     members = get_args(get_args(union)[0])
     assert {member.model_fields["kind"].default for member in members} == KINDS[union]

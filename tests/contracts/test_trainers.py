@@ -12,7 +12,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from continuous_training.core.errors import ArtefactCorrupt, DataInvalid, SpecError
-from continuous_training.trainers import AnyTrainer, Fitted, LightGBM, Sklearn, Trainer, TrainingData, Tuning
+from continuous_training.trainers import AnyTrainer, Ensemble, Fitted, LightGBM, Sklearn, Trainer, TrainingData, Tuning
 from continuous_training.trainers.sklearn import Estimator
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 TRAINERS: list[Trainer] = [
     LightGBM(rounds=40, threads=1),
+    Ensemble(rounds=40, threads=1),
     *(Sklearn(estimator=name, threads=1, parameters=SMALL.get(name, {})) for name in get_args(Estimator)),
 ]
 CLASSES = {"binary": 2, "multiclass": 3, "regression": 0}
@@ -61,7 +62,7 @@ CASES = [(trainer, classes) for trainer in TRAINERS for classes in CLASSES.value
 
 def name(case: tuple[Trainer, int]) -> str:
     trainer, classes = case
-    return f"{getattr(trainer, 'estimator', 'LightGBM')}-{classes or 'values'}"
+    return f"{getattr(trainer, 'estimator', trainer.kind)}-{classes or 'values'}"
 
 
 @pytest.fixture(params=CASES, ids=name, scope="module")

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from continuous_training.deployers import AnyDeployer
 from continuous_training.detectors import AnyDetector
 from continuous_training.explain import explain
-from continuous_training.policies.retraining import RetrainingPolicy
+from continuous_training.policies.signals import SignalPolicy as RetrainingPolicy
 from continuous_training.runners import AnyRunner
 from continuous_training.sources import AnySource
 from continuous_training.spec import ModelSpec
@@ -92,8 +92,16 @@ def test_the_present_is_the_moment_unless_another_is_given() -> None:
     assert f"Seen from {datetime.now(UTC):%Y}" in _words(explain(_demo()))
 
 
-def test_a_model_without_schedule_and_signals_is_retrained_by_hand_only() -> None:
+def test_a_model_without_schedule_and_signals_is_retrained_by_regret() -> None:
     text = _explained(drift=[], performance=[], retraining={})
+    assert "Retraining by schedule: never" in text
+    assert "what it would have saved adds up past the policy's threshold" in text
+    assert "written down as well" not in text
+    assert "Anybody may ask for one by hand" in text
+
+
+def test_a_policy_of_signals_without_signals_is_retrained_by_hand_only() -> None:
+    text = _explained(drift=[], performance=[], retraining={"kind": "signals"})
     assert "Retraining by schedule: never" in text
     assert "Retraining by evidence: never" in text
     assert "episode" not in text
@@ -101,7 +109,7 @@ def test_a_model_without_schedule_and_signals_is_retrained_by_hand_only() -> Non
 
 
 def test_defaults_are_said_without_naming_limits_that_do_not_exist() -> None:
-    text = _explained(retraining={}, task=MODEL_FILE["task"] | {"label_delay": "0 days"})
+    text = _explained(retraining={"kind": "signals"}, task=MODEL_FILE["task"] | {"label_delay": "0 days"})
     assert "younger" not in text
     assert "A signal counts in the first window in which it fires." in text
     assert "Evidence is not followed" not in text
@@ -121,7 +129,40 @@ def test_all_signals_and_detectors_of_one_kind_are_told_apart() -> None:
     assert "psi in carrier" in text
     assert "psi in distance: " in text
     assert "Given: bins 20. threshold 0.1: " in text
-    assert "Detectors of one kind count as one signal." in text
+    assert "Detectors of one name count as one signal." in text
+
+
+@pytest.mark.parametrize(
+    ("policy", "fragment"),
+    [
+        ({"kind": "regret"}, "These signals are written down as well, and do not decide: - alibi_tabular"),
+        ({"when": [["psi", "page_hinkley"], ["low"]]}, "all of any one group must fire: psi with page_hinkley or low:"),
+        ({"hysteresis": 0.2}, "One that fired is quiet once it came back by 20% of its threshold."),
+        ({"advise": ["psi"]}, "Written down and not counted: psi."),
+        ({"max_age": "90 days"}, "A champion whose data ended 90 days ago is retrained without any signal and beyond the budget."),
+        ({"mode": "advise"}, "The policy only advises"),
+        (
+            {"blackout": [{"start": "2013-12-20T00:00Z", "end": "2014-01-02T00:00Z", "why": "release freeze"}]},
+            "It is not followed from 2013-12-20T00:00Z to before 2014-01-02T00:00Z (release freeze).",
+        ),
+    ],
+    ids=lambda given: None if isinstance(given, dict) else given[:30],
+)  # fmt: skip
+def test_every_setting_of_the_policy_is_told(policy: dict[str, Any], fragment: str) -> None:
+    rule = {"name": "low", "metric": "roc_auc", "below": 0.6, "by": "origin", "rows": 50}
+    assert fragment in _explained(retraining=policy, performance=[rule])
+    assert fragment not in _explained(retraining={"kind": "signals"}, performance=[rule])
+
+
+def test_a_rule_for_each_region_and_the_triage_are_told() -> None:
+    rule = {"name": "low", "metric": "roc_auc", "below": 0.6, "by": "origin", "rows": 50}
+    text = _explained(performance=[rule])
+    assert (
+        "- low: the champion's roc_auc on the labels of the window where it has at least 50 rows of one origin is below"
+        in text
+    )
+    assert "the data itself is broken is quarantined" in text
+    assert "quarantined" not in _explained(triage=None)
 
 
 @pytest.mark.parametrize(

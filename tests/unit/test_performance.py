@@ -117,7 +117,7 @@ def test_ranks_with_many_equal_scores_agree_with_scikit_learn(y, score):
 
 
 def test_every_metric_has_a_direction_and_belongs_to_one_kind_of_task():
-    assert sorted(GREATER_IS_BETTER) == sorted([*METRICS["classification"], *METRICS["regression"]])
+    assert sorted(GREATER_IS_BETTER) == sorted(metric for kind in METRICS.values() for metric in kind)
     y, good = binary(strength=0.8)
     for metric in METRICS["classification"]:
         difference = measured(metric, y, good).value - measured(metric, y, binary(strength=0.2)[1]).value
@@ -437,7 +437,132 @@ def test_only_the_most_frequent_values_of_a_column_are_slices():
     assert (found.slices[0].value, found.slices[0].rows) == ("v100", 300)
 
 
+# Rankings
+
+
+def sessions(groups=60, size=15, *, seed=0, noise=1.0, decimals=None):
+    """Return relevances, scores and interleaved groups, a few of them without a relevant row."""
+    random = np.random.default_rng(seed)
+    group = random.permutation(np.repeat(np.arange(groups), size))
+    y = random.choice([0.0, 0.0, 0.0, 1.0, 2.0], groups * size)
+    y[group < 3] = 0
+    score = y + random.normal(scale=noise, size=groups * size)
+    return y, score if decimals is None else score.round(decimals), group
+
+
+def by_hand(measure, y, score, group):
+    chosen = [group == each for each in np.unique(group) if (y[group == each] > 0).any()]
+    return np.mean([measure(y[at], score[at]) for at in chosen])
+
+
+def recall_by_hand(y, score):
+    return (y[np.argsort(-score)[:10]] > 0).sum() / (y > 0).sum()
+
+
+@pytest.mark.parametrize("size", [1, 5, 15])
+@pytest.mark.parametrize("decimals", [None, 0])
+def test_ndcg_agrees_with_scikit_learn_in_each_group(size, decimals):
+    y, score, group = sessions(size=size, decimals=decimals)
+    found = measured("ndcg_at_10", y, score, groups=group)
+
+    def expected(y, score):
+        return 1.0 if len(y) == 1 else sk.ndcg_score([2**y - 1], [score], k=10)
+
+    assert found.value == pytest.approx(by_hand(expected, y, score, group), abs=1e-12)
+    assert found.rows == len(y)
+
+
+def test_recall_is_the_share_of_the_relevant_rows_among_the_first_ten():
+    y, score, group = sessions()
+    found = measured("recall_at_10", y, score, groups=group).value
+    assert found == pytest.approx(by_hand(recall_by_hand, y, score, group), abs=1e-12)
+
+
+def test_rows_with_the_same_score_gain_nothing_from_the_order_they_are_stored_in():
+    y = np.tile([1.0] + [0.0] * 19, 40)
+    group = np.repeat(np.arange(40), 20)
+    assert measured("recall_at_10", y, np.zeros(800), groups=group).value == pytest.approx(0.5)
+    for metric in METRICS["ranking"]:
+        forwards = measured(metric, y, np.zeros(800), groups=group)
+        assert forwards.value == pytest.approx(measured(metric, y[::-1], np.zeros(800), groups=group).value)
+
+
+@pytest.mark.parametrize("metric", METRICS["ranking"])
+def test_groups_without_a_relevant_row_and_rows_without_a_group_or_label_are_left_out(metric):
+    y, score, group = sessions()
+    found = measured(metric, y, score, groups=group)
+    irrelevant, known = group < 3, np.arange(900) >= 100
+    assert found.value == measured(metric, y[~irrelevant], score[~irrelevant], groups=group[~irrelevant]).value
+    named = pd.Series(group).map("session {}".format).where(known, None).to_numpy()
+    unknown = np.where(known, y, np.nan)
+    expected = measured(metric, y[known], score[known], groups=group[known])
+    assert measured(metric, y, score, groups=named) == expected
+    assert measured(metric, unknown, score, groups=group) == expected
+    assert measured(metric, np.zeros(900), score, groups=group).note == "no group of 900 rows has a relevant one"
+
+
+def test_the_interval_of_a_ranking_knows_that_the_rows_of_a_group_are_one():
+    y, score, group = sessions(groups=50, noise=2.0)
+    doubled = np.concatenate([group, group])
+    once = measured("ndcg_at_10", y, score, groups=group, resamples=400)
+    twice = measured("ndcg_at_10", np.tile(y, 2), np.tile(score, 2), groups=doubled, resamples=400)
+    assert once.low < once.value < once.high
+    assert twice.high - twice.low > 0.7 * (once.high - once.low)
+    few = measured("ndcg_at_10", *(part[group < 20] for part in (y, score)), groups=group[group < 20])
+    assert (few.low, few.note) == (
+        None,
+        "17 groups with a relevant row are too few for an interval, which needs 20",
+    )
+
+
+def test_the_interval_of_a_ranking_covers_the_truth_as_often_as_it_says():
+    truth = measured("recall_at_10", *(drawn := sessions(groups=4000, seed=99, noise=2))[:2], groups=drawn[2]).value
+    covered = 0
+    for seed in range(100):
+        y, score, group = sessions(groups=60, seed=seed, noise=2)
+        found = measured("recall_at_10", y, score, groups=group, seed=seed)
+        covered += found.low <= truth <= found.high
+    assert 86 <= covered <= 100
+
+
+def test_two_rankings_are_compared_group_by_group_and_in_slices():
+    y, good, group = sessions(noise=0.5)
+    bad = sessions(noise=3.0)[1]
+    found = compared(
+        "ndcg_at_10", y, good, bad, groups=group, slices={"half": group % 2}, all_metrics=METRICS["ranking"]
+    )
+    assert found.difference.low > 0
+    assert found.rows == 900
+    assert found.negative_flip_rate is None
+    assert found.metrics["recall_at_10"][1] == measured("recall_at_10", y, bad, groups=group).value
+    even = group % 2 == 0
+    half = next(part for part in found.slices if part.value == "0")
+    assert half.difference.value == pytest.approx(
+        compared("ndcg_at_10", y[even], good[even], bad[even], groups=group[even]).difference.value
+    )
+
+
+@pytest.mark.parametrize(("groups", "seen"), [(None, "without groups"), (np.zeros(3), r"with groups of shape \(3,\)")])
+def test_a_ranking_without_a_group_for_each_row_is_refused(groups, seen):
+    with pytest.raises(UsageError, match=f"ndcg_at_10 cannot be measured {seen}; it needs the group of each of 900"):
+        measured("ndcg_at_10", *sessions()[:2], groups=groups)
+
+
+def test_groups_make_no_difference_to_a_metric_of_rows():
+    y, prediction = binary()
+    assert measured("roc_auc", y, prediction, groups=np.zeros(400)) == measured("roc_auc", y, prediction)
+
+
 # Errors of rows
+
+
+def test_in_a_ranking_the_last_row_of_each_group_has_its_error():
+    y = np.array([0.0, 1.0, 0.0, 0.0, 1.0, math.nan])
+    score = np.array([0.1, 0.9, 0.2, 0.9, 0.1, 5.0])
+    group = np.array(["a", "a", "empty", "b", "b", "b"])
+    errors = performance.row_errors(y, score, "ranking", groups=group)
+    assert errors == pytest.approx([np.nan, 0.0, np.nan, np.nan, 1 - 1 / np.log2(3), np.nan], nan_ok=True)
+    assert performance.row_errors(np.array([]), np.array([]), "ranking", groups=np.array([])).shape == (0,)
 
 
 def test_the_error_of_a_row_is_what_is_missing_to_certainty_or_the_residual():

@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "include" / "models" / "flight_delays.yaml"
 SUITE = {"critical": [{"expect_column_values_to_not_be_null": {"column": "wind"}}]}
 TASK = small_model.document()["task"]
+RANK = {**TASK, "kind": "ranking", "group": "trip"}
 PROMOTION = small_model.document()["promotion"]
 
 
@@ -97,7 +98,17 @@ def test_a_specification_survives_json_with_its_digest(folder: Path) -> None:
     [
         ({"task": {**TASK, "label": "wind"}}, "numeric:", "features.numeric: wind is the label or the event time and cannot be a feature"),
         ({"task": {**TASK, "event_time": "carrier"}}, "categorical:", "features.categorical: carrier is the label or the event time"),
-        ({"drift": [{"kind": "psi", "columns": ["wind", "late"]}]}, "columns", "drift[0].columns: late is not a feature"),
+        (
+            {"drift": [{"kind": "psi", "columns": ["wind", "late", "prediction", "error", "wnd"]}]},
+            "columns",
+            "drift[0].columns: wnd is not a feature, the label, prediction or error",
+        ),
+        ({"features": {"numeric": ["wind", "error"]}}, "numeric", "features.numeric: error is the name of a column that is computed"),
+        (
+            {"features": {"numeric": ["wind"], "categorical": ["attribution:wind"]}},
+            "categorical",
+            "features.categorical: attribution:wind is the name of a column that is computed",
+        ),
         ({"promotion": {**PROMOTION, "slices": ["wind"]}}, "slices", "promotion.slices: wind is not a categorical feature"),
         ({"promotion": {**PROMOTION, "metric": "rmse"}}, "metric: rmse", "promotion.metric: rmse does not fit classification; use one of roc_auc"),
         ({"performance": [{"metric": "mae", "above": 1}]}, "metric: mae", "performance[0].metric: mae does not fit classification"),
@@ -109,6 +120,9 @@ def test_a_specification_survives_json_with_its_digest(folder: Path) -> None:
             "negative_flips",
             "a regression has no right and wrong to flip",
         ),
+        ({"task": RANK}, "kind: lightgbm", "trainer.kind: lightgbm does not learn ranking; use kind: ranking"),
+        ({"trainer": {"kind": "ranking"}}, "kind: ranking", "trainer.kind: ranking does not learn classification; write task: {kind: ranking}"),
+        ({"task": {**RANK, "group": "wind"}, "trainer": {"kind": "ranking"}}, "numeric:", "wind is the label, the group or the event time"),
         ({"split": {"train": 0.9, "tune": 0.099}}, "split", "must leave at least 0.01 for the hold-out"),
         ({"window": {"reference": "5 days", "current": "10 days", "every": "10 days"}}, "window", "every 10 days, current 10 days, reference 5 days"),
         ({"window": {"reference": "40 days", "current": "10 days", "every": "0 days"}}, "window", "0 < every <= current <= reference"),

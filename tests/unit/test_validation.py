@@ -444,6 +444,16 @@ def test_a_regression_may_have_one_value_only():
     assert validation.label_problems(pd.DataFrame({"late": [1.0] * 60}), task, 50) == ()
 
 
+def test_a_ranking_needs_its_group_and_a_relevant_row():
+    task = TASK.model_copy(update={"kind": "ranking", "group": "trip"})
+    [problem] = validation.schema_problems(flights(), task, FEATURES)
+    assert problem.startswith("the group 'trip' is missing from the data")
+    assert validation.schema_problems(flights().assign(trip="a"), task, FEATURES) == ()
+    [problem] = validation.label_problems(pd.DataFrame({"late": [0] * 60}), task, 50)
+    assert "no row has a relevance above 0 in 'late'" in problem
+    assert validation.label_problems(pd.DataFrame({"late": [0] * 60 + [1]}), task, 50) == ()
+
+
 def test_a_missing_label_column_is_a_problem_of_the_schema_alone():
     assert validation.label_problems(flights().drop(columns="late"), TASK, 50) == ()
 

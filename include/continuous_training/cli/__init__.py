@@ -45,6 +45,10 @@ def _dispatch(options: argparse.Namespace) -> int:
         from continuous_training.cli.run import run
 
         return run(options)
+    if options.command == "replay":
+        from continuous_training.cli.replay import replay
+
+        return replay(options)
     if options.command in {"lint", "schema", "explain", "suggest-expectations"}:
         from continuous_training.cli import author
 
@@ -109,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     suggest.add_argument("--as-of", type=moment, help="use the reference window as it was then (default: newest)")
 
     _run_parser(commands)
+    _replay_parser(commands)
     _operate_parsers(commands)
 
     step = commands.add_parser(
@@ -129,6 +134,26 @@ def _run_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     run.add_argument("--dry-run", action="store_true", help="do everything but promote and deploy")
     run.add_argument("--decide-only", action="store_true", help="watch: do not train when the answer is yes")
     run.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def _replay_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    replay = commands.add_parser("replay", help="try retraining policies on the model's own history, and write a page")
+    replay.add_argument("model")
+    replay.add_argument(
+        "--from", dest="since", type=moment, help="end of the first training's rows (default: the earliest)"
+    )
+    replay.add_argument("--to", type=moment, help="end of the last window (default: the newest)")
+    replay.add_argument(
+        "--policy",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="YAML file with retraining, drift or performance in place of the model file's; may be repeated",
+    )
+    replay.add_argument("--proxy", action="store_true", help="train a fast learner instead of the model's trainer")
+    replay.add_argument("--jobs", type=number(1, 256), default=1, help="processes at once (default: 1)")
+    replay.add_argument("--out", help="file of the page (default: replay/MODEL.html in CT_HOME)")
+    replay.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
 def _operate_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 from continuous_training.cli.models import load_model
 from continuous_training.core.errors import ContinuousTrainingError, UsageError
 from continuous_training.core.run import Request, Run, StepResult
+from continuous_training.ledger import Ledger
 from continuous_training.settings import Settings
 from continuous_training.steps import TRAIN_STEPS, WATCH_STEPS, run_step
+from continuous_training.steps.decide import request_for
 from continuous_training.steps.failure import record_failure
 from continuous_training.steps.plan import is_complete, next_window_end, plan
 
@@ -70,7 +72,7 @@ def _watch(spec: ModelSpec, settings: Settings, options: argparse.Namespace) -> 
     """Score every complete window up to `--as-of` that nobody has scored, and train when the answer is yes."""
     moment = options.as_of or datetime.now(UTC)
     decided: list[dict[str, Any]] = []
-    code = 0
+    code = 0 if options.decide_only else _catch_up(spec, settings, as_json=options.json)
     while (end := next_window_end(spec, settings)) is not None:
         if end + spec.task.label_delay > moment or not is_complete(spec, settings, end):
             break
@@ -83,10 +85,7 @@ def _watch(spec: ModelSpec, settings: Settings, options: argparse.Namespace) -> 
         if facts["answer"] == "yes":
             code = DRIFT_FOUND
             if not options.decide_only:
-                trained = _train(spec, Request.model_validate(facts["request"]), settings)
-                code = GATE_SAID_NO if trained["outcome"] == "kept" else 0
-                if not options.json:
-                    _print(trained, as_json=False)
+                code = _retrain(spec, Request.model_validate(facts["request"]), settings, as_json=options.json)
     if end is None:
         raise UsageError(f"{spec.model} has no champion to watch; train one first: ct run train {spec.model}")
     if options.json:
@@ -94,6 +93,20 @@ def _watch(spec: ModelSpec, settings: Settings, options: argparse.Namespace) -> 
     elif not decided:
         _say(f"{spec.model}: no complete window after {end - spec.window.every:%Y-%m-%d %H:%MZ}; nothing to do")
     return code
+
+
+def _catch_up(spec: ModelSpec, settings: Settings, *, as_json: bool) -> int:
+    """Do the retraining that was decided on before and has not ended, because the process that decided did."""
+    decision = Ledger(settings.ledger).unanswered(spec.model)
+    request = request_for(decision) if decision else None
+    return _retrain(spec, request, settings, as_json=as_json) if request else 0
+
+
+def _retrain(spec: ModelSpec, request: Request, settings: Settings, *, as_json: bool) -> int:
+    trained = _train(spec, request, settings)
+    if not as_json:
+        _print(trained, as_json=False)
+    return GATE_SAID_NO if trained["outcome"] == "kept" else 0
 
 
 def _step(name: str, spec: ModelSpec, planned: Run, settings: Settings) -> StepResult:

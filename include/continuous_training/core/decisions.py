@@ -20,6 +20,7 @@ class Outcome(StrEnum):
 
 
 ReasonKind = Literal["schedule", "drift", "performance", "feedback", "manual", "config"]
+EpisodeKind = Literal[ReasonKind, "defect"]
 
 
 class RetrainingReason(Frozen):

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from continuous_training.core.decisions import ReasonKind, Signal
+from continuous_training.core.decisions import EpisodeKind, Signal
 from continuous_training.core.frozen import Frozen
 from continuous_training.core.scores import ShadowScore
 from continuous_training.core.window import Moment
@@ -14,7 +14,7 @@ class OpenEpisode(Frozen):
     `name` is what a `RetrainingReason` carries as its `episode`, so that every request inside it is one retraining.
     """
 
-    kind: ReasonKind
+    kind: EpisodeKind
     name: str = Field(max_length=200)
     opened_at: Moment = Field(description="`as_of` of the decision that opened it.")
     requested_at: Moment | None = Field(

@@ -4,12 +4,19 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal, get_args
 
+from continuous_training.core.task import TaskKind
+
 ClassificationMetric = Literal["roc_auc", "average_precision", "log_loss", "brier", "accuracy", "f1"]
 RegressionMetric = Literal["rmse", "mae", "r2"]
-Metric = Literal[ClassificationMetric, RegressionMetric]
+RankingMetric = Literal["ndcg_at_10", "recall_at_10"]
+Metric = Literal[ClassificationMetric, RegressionMetric, RankingMetric]
 
-METRICS: Mapping[Literal["classification", "regression"], tuple[Metric, ...]] = MappingProxyType(
-    {"classification": get_args(ClassificationMetric), "regression": get_args(RegressionMetric)}
+METRICS: Mapping[TaskKind, tuple[Metric, ...]] = MappingProxyType(
+    {
+        "classification": get_args(ClassificationMetric),
+        "regression": get_args(RegressionMetric),
+        "ranking": get_args(RankingMetric),
+    }
 )
 """The metrics that fit each kind of task."""
 
@@ -24,5 +31,7 @@ GREATER_IS_BETTER: Mapping[Metric, bool] = MappingProxyType(
         "rmse": False,
         "mae": False,
         "r2": True,
+        "ndcg_at_10": True,
+        "recall_at_10": True,
     }
 )

@@ -39,8 +39,8 @@ class ChampionRef(Frozen):
 class Run(Frozen):
     """Everything a step needs besides the model file; made once by the plan step.
 
-    `key` is the identity: the same model, specification, windows and episode give the same key, and a key never trains
-    twice.
+    `key` is the identity: the same model, specification, trials and cause (the episode that was named, or else the reason
+    and the window) give the same key, and a key never trains twice.
     """
 
     model: str
@@ -52,6 +52,9 @@ class Run(Frozen):
     spec_digest: str
     champion: ChampionRef | None = None
     trials: int | None = Field(None, ge=0, le=1000)
+    quarantined: tuple[Window, ...] = Field(
+        (), description="Windows with a defect inside the rows to train on; those not repaired by now are left out."
+    )
     force: bool = False
     dry_run: bool = False
 

@@ -77,6 +77,7 @@ class PerformanceScore(Frozen):
     """
 
     estimate: Estimate
+    rule: str = Field("", description="Name of the rule in the model file that asked for it.")
     line: Line = "final"
     window: Window | None = Field(None, description="Window it was measured on; none means the window decided on.")
     slice: str = Field("", description="Rows measured, as column=value; empty means all.")

@@ -1,8 +1,8 @@
 """Go over the columns of a frame: choose them, read their usable values, prepare and measure each."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -11,31 +11,49 @@ from numpy.typing import NDArray
 from continuous_training.core.errors import DataInvalid, UsageError
 from continuous_training.core.scores import DriftScore
 from continuous_training.core.task import Features
-from continuous_training.detectors.base import ColumnDetector, ColumnType, Prepared
+from continuous_training.detectors.base import (
+    ColumnDetector,
+    ColumnType,
+    Detector,
+    JointDetector,
+    Prepared,
+    PValueDetector,
+    SelectingDetector,
+)
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
+Rows: TypeAlias = pd.DataFrame | Iterable[pd.DataFrame]
 
 _DENSE = 4096
 
 
 class Distance(NamedTuple):
-    """How far one column has moved."""
+    """How far one column has moved, or why that is not known."""
 
-    statistic: float
-    p_value: float | None
-    effect: float
+    statistic: float | None = None
+    p_value: float | None = None
+    effect: float | None = None
+    note: str = ""
 
 
 def read_numbers(series: "pd.Series[Any]", kind: str) -> Floats:
     """Return the finite numbers of `series` in row order, for a detector of `kind`."""
+    values = read_every_number(series, kind)
+    finite = np.isfinite(values)
+    usable: Floats = values if finite.all() else values[finite]
+    return usable
+
+
+def read_every_number(series: "pd.Series[Any]", kind: str) -> Floats:
+    """Return a number for each row of `series`, which is not finite where the value is missing."""
     try:
         if series.dtype.kind == "O":
             series = pd.to_numeric(series.astype(object).where(series.notna(), np.nan))
         if series.dtype.kind not in "biuf":
             raise TypeError(series.dtype)
         if isinstance(series.dtype, np.dtype):
-            values = series.to_numpy(dtype=np.float64)
+            values: Floats = series.to_numpy(dtype=np.float64)
         else:
             values = series.to_numpy(dtype=np.float64, na_value=np.nan)
     except (TypeError, ValueError) as error:
@@ -44,9 +62,7 @@ def read_numbers(series: "pd.Series[Any]", kind: str) -> Floats:
             "of categories or convert it at the source; a retry gives the same"
         )
         raise DataInvalid(msg) from error
-    finite = np.isfinite(values)
-    usable: Floats = values if finite.all() else values[finite]
-    return usable
+    return values
 
 
 def read_categories(series: "pd.Series[Any]") -> tuple[NDArray[np.str_], Counts]:
@@ -55,22 +71,28 @@ def read_categories(series: "pd.Series[Any]") -> tuple[NDArray[np.str_], Counts]
     A whole number has one name whether it is stored as an integer or, beside missing values, as a float.
     """
     values, tally = _tally(series)
-    texts = [str(int(v)) if isinstance(v, float) and v.is_integer() else str(v) for v in values]
-    names, place = np.unique(np.array(texts, dtype=np.str_), return_inverse=True)
+    names, place = np.unique(as_text(values), return_inverse=True)
     counts = np.zeros(names.size, dtype=np.int64)
     np.add.at(counts, place, tally)
     return names, counts
+
+
+def as_text(values: Iterable[Any]) -> NDArray[np.str_]:
+    """Return the names of categories."""
+    texts = [str(int(v)) if isinstance(v, float) and v.is_integer() else str(v) for v in values]
+    return np.array(texts, dtype=np.str_)
 
 
 def _tally(series: "pd.Series[Any]") -> tuple[list[Any], Counts]:
     """Return the values that occur in `series`, in any order, and how often each does."""
     if series.dtype in (np.int64, np.int32) and len(series):
         codes = series.to_numpy(dtype=np.int64)
-        low = int(codes.min())
-        if int(codes.max()) - low < _DENSE:  # several times faster than hashing each row
-            counts = np.bincount(codes - low)
+        low, high = int(codes.min()), int(codes.max())
+        if high - low < _DENSE:  # several times faster than hashing each row
+            shift = 0 if low >= 0 and high < _DENSE else low
+            counts = np.bincount(codes - shift if shift else codes)
             present = np.flatnonzero(counts)
-            return (present + low).tolist(), counts[present]
+            return (present + shift).tolist(), counts[present]
     counted = series.value_counts(sort=False)
     counted = counted[counted > 0]
     return counted.index.tolist(), counted.to_numpy(dtype=np.int64)
@@ -101,61 +123,121 @@ def fit(
     """Return names, types and usable rows of the detector's columns, and what is kept of each.
 
     The arrays of column `i` are named `i.<name>`: those that `prepare` makes of a numeric column, `categories` and
-    `counts` of a categorical one.
+    `counts` of a categorical one. Of a column that the reference lacks nothing is kept.
     """
-    columns = _chosen(detector, reference, features)
-    numeric = [_is_numeric(detector, reference[column], features) for column in columns]
-    prepared: Prepared = {"columns": np.array(columns, dtype=np.str_), "numeric": np.array(numeric, dtype=np.bool_)}
+    columns = chosen(detector, features)
+    require_features(detector, reference, columns, features)
+    numeric = np.array([is_numeric(detector, reference, column, features) for column in columns], dtype=np.bool_)
+    prepared: Prepared = {"columns": np.array(columns, dtype=np.str_), "numeric": numeric}
     rows = np.zeros(len(columns), dtype=np.int64)
     for i, column in enumerate(columns):
-        if numeric[i]:
+        part: Prepared = {}
+        if column in reference.columns and numeric[i]:
             values = read_numbers(reference[column], detector.kind)
             part, rows[i] = prepare(values), values.size
-        else:
+        elif column in reference.columns:
             names, counts = read_categories(reference[column])
             part, rows[i] = {"categories": names, "counts": counts}, counts.sum()
         prepared.update({f"{i}.{name}": array for name, array in part.items()})
     return prepared | {"rows": rows}
 
 
-def score(
-    detector: ColumnDetector,
-    prepared: Prepared,
-    current: pd.DataFrame,
-    features: Features,
-    *,
-    numbers: Callable[[Prepared, Floats], Distance] = _unused,
-    table: Callable[[Counts], Distance] = _unused,
-) -> list[DriftScore]:
-    """Measure each column.
+class Measures(NamedTuple):
+    """How a column is measured once the rows of the window are in.
 
-    `numbers` is given what was kept of a numeric column and the window's values, `table` the rows of each category:
-    the reference's in row 0, the window's in row 1. Categories that the reference does not have are counted together
-    as one, last, as they are for the model.
+    `numbers` is given what was kept of a numeric column and the window's values. With `bins`, which says how many of
+    some values lie in each bin whose `counts` were kept, a numeric column is measured by `table` instead, and values
+    need not be kept. `table` is given the rows of each category: the reference's in row 0, the window's in row 1;
+    categories that the reference does not have are counted together as one, last, as they are for the model.
+    `categories` is given the rows of each category of both sides and replaces `table` where new ones count singly.
     """
-    columns = _chosen(detector, current, features)
-    if columns != tuple(prepared["columns"].tolist()):
-        msg = (
-            f"{detector.kind} measures {_listed(columns)} but its reference was prepared for "
-            f"{_listed(prepared['columns'].tolist())}; prepare the reference again; a retry gives the same"
-        )
-        raise UsageError(msg)
-    limit = detector.limit(len(columns))
-    if not columns:
+
+    numbers: Callable[[Prepared, Floats], Distance] = _unused
+    table: Callable[[Counts], Distance] = _unused
+    bins: Callable[[Prepared, Floats], Counts] | None = None
+    categories: Callable[[Counts, Counts], Distance] | None = None
+
+
+def score(
+    detector: ColumnDetector, prepared: Prepared, current: Rows, features: Features, measures: Measures
+) -> list[DriftScore]:
+    """Measure each column of `current`, which is read frame by frame."""
+    columns = chosen(detector, features)
+    require_same(detector, prepared, columns)
+    kept = zip(columns, _parts(prepared), prepared["rows"].tolist(), prepared["numeric"].tolist(), strict=True)
+    windows = [_Window(detector, measures, *of_column) for of_column in kept]
+    total = 0
+    for frame in [current] if isinstance(current, pd.DataFrame) else current:
+        require_features(detector, frame, columns, features)
+        total += len(frame)
+        for window in windows:
+            window.add(frame)
+    if not windows:
         note = f"the model has no {' or '.join(sorted(detector.types))} features"
-        return [_score(detector, None, limit, (0, len(current)), note=note)]
-    scores = []
-    parts = _parts(prepared)
-    for column, part, rows, numeric in zip(columns, parts, prepared["rows"], prepared["numeric"], strict=True):
-        if numeric:
-            values = read_numbers(current[column], detector.kind)
-            sizes, measure = (int(rows), values.size), partial(numbers, part, values)
-        else:
-            counts = _table(part, *read_categories(current[column]))
-            sizes, measure = (int(rows), int(counts[1].sum())), partial(table, counts)
-        note = too_few(detector.min_rows, *sizes)
-        scores.append(_score(detector, column, limit, sizes, measure() if not note else None, note))
-    return scores
+        return [drift_score(detector, None, detector.limit([]), (0, total), Distance(note=note))]
+    distances = [window.measure() for window in windows]
+    limit = detector.limit([distance.p_value for distance in distances])
+    return [
+        drift_score(detector, window.column, limit, (window.reference_rows, window.rows), distance)
+        for window, distance in zip(windows, distances, strict=True)
+    ]
+
+
+class _Window:
+    """One column of the current window: what was read of it so far, of a type that adds up."""
+
+    def __init__(
+        self,
+        detector: ColumnDetector,
+        measures: Measures,
+        column: str,
+        part: Prepared,
+        reference_rows: int,
+        numeric: bool,
+    ) -> None:
+        self.detector, self.measures, self.column = detector, measures, column
+        self.part, self.reference_rows, self.numeric = part, reference_rows, numeric
+        self.rows = 0
+        self._read: Any = None
+
+    def add(self, frame: pd.DataFrame) -> None:
+        """Take in the rows of `frame`."""
+        if self.column in frame.columns:
+            rows, read = self._of(frame[self.column])
+            self.rows += rows
+            self._read = read if self._read is None else self._read + read
+
+    def _of(self, series: "pd.Series[Any]") -> tuple[int, list[Floats] | Counts | Counter[str]]:
+        if not self.reference_rows:
+            return int(series.count()), []
+        if self.numeric:
+            values = read_numbers(series, self.detector.kind)
+            return values.size, [values] if self.measures.bins is None else self.measures.bins(self.part, values)
+        names, counts = read_categories(series)
+        if self.measures.categories is not None:
+            return int(counts.sum()), Counter(dict(zip(names.tolist(), counts.tolist(), strict=True)))
+        return int(counts.sum()), _row(self.part["categories"], names, counts)
+
+    def measure(self) -> Distance:
+        """Return the distance from the reference, or why there is none."""
+        note = too_few(self.detector.min_rows, self.reference_rows, self.rows)
+        if note and (self._read is None or not self.reference_rows):
+            note = f"{note}; {absent(self.column)}"
+        if note:
+            return Distance(note=note)
+        if self.numeric and self.measures.bins is None:
+            return self.measures.numbers(self.part, np.concatenate(self._read) if self._read[1:] else self._read[0])
+        known = self.part["counts"]
+        if not self.numeric and self.measures.categories is not None:
+            return self.measures.categories(known, np.fromiter(self._read.values(), dtype=np.int64))
+        if not self.numeric and self._read[-1]:
+            known = np.append(known, 0)
+        return self.measures.table(np.stack([known, self._read[: known.size]]))
+
+
+def absent(column: str) -> str:
+    """Say why a column that is not a feature may be absent or empty."""
+    return f"{column} is there where a model has predicted, or once labels are known"
 
 
 def too_few(needed: int, reference_rows: int, current_rows: int) -> str:
@@ -166,41 +248,55 @@ def too_few(needed: int, reference_rows: int, current_rows: int) -> str:
     return ""
 
 
-def _score(
-    detector: ColumnDetector,
+def drift_score(
+    detector: ColumnDetector | JointDetector,
     column: str | None,
     limit: float,
     sizes: tuple[int, int],
-    distance: Distance | None = None,
-    note: str = "",
+    distance: Distance,
 ) -> DriftScore:
+    """Return the score of a column, or of all columns together."""
     return DriftScore(
-        detector=detector.kind,
+        detector=detector.known_as,
         column=column,
-        statistic=distance.statistic if distance else None,
-        p_value=distance.p_value if distance else None,
-        effect=distance.effect if distance else None,
-        measure=detector.measure,
+        statistic=distance.statistic,
+        p_value=distance.p_value,
+        effect=distance.effect,
+        measure=detector.measure if isinstance(detector, ColumnDetector) else "p_value",
         threshold=limit,
+        minimum_effect=detector.minimum_effect if isinstance(detector, PValueDetector | JointDetector) else 0.0,
         reference_rows=sizes[0],
         current_rows=sizes[1],
-        note=note,
+        note=distance.note,
     )
 
 
-def _chosen(detector: ColumnDetector, frame: pd.DataFrame, features: Features) -> tuple[str, ...]:
+def chosen(detector: SelectingDetector, features: Features) -> tuple[str, ...]:
+    """Return the columns that `detector` measures, in order."""
     if detector.columns == "all":
-        columns = tuple(c for c in features.columns if _feature_type(c, features) in detector.types)
-    else:
-        columns = detector.columns
-    missing = [column for column in columns if column not in frame.columns]
+        return tuple(c for c in features.columns if _feature_type(c, features) in detector.types)
+    return detector.columns
+
+
+def require_features(detector: Detector, frame: pd.DataFrame, columns: tuple[str, ...], features: Features) -> None:
+    """Raise `DataInvalid` where a feature is not in the data; other columns may be absent."""
+    missing = [column for column in columns if column in features.columns and column not in frame.columns]
     if missing:
         msg = (
-            f"{detector.kind} measures {_listed(missing)}, but the columns of the data are {_listed(frame.columns)}; "
-            "correct `columns` or the source; a retry gives the same"
+            f"{detector.known_as} measures {_listed(missing)}, but the columns of the data are "
+            f"{_listed(frame.columns)}; correct `columns` or the source; a retry gives the same"
         )
         raise DataInvalid(msg)
-    return columns
+
+
+def require_same(detector: Detector, prepared: Prepared, columns: tuple[str, ...]) -> None:
+    """Raise `UsageError` where the reference was prepared for other columns."""
+    if columns != tuple(prepared["columns"].tolist()):
+        msg = (
+            f"{detector.known_as} measures {_listed(columns)} but its reference was prepared for "
+            f"{_listed(prepared['columns'].tolist())}; prepare the reference again; a retry gives the same"
+        )
+        raise UsageError(msg)
 
 
 def _feature_type(column: str, features: Features) -> ColumnType | None:
@@ -209,12 +305,12 @@ def _feature_type(column: str, features: Features) -> ColumnType | None:
     return "categorical" if column in features.categorical else None
 
 
-def _is_numeric(detector: ColumnDetector, series: "pd.Series[Any]", features: Features) -> bool:
+def is_numeric(detector: SelectingDetector, frame: pd.DataFrame, column: str, features: Features) -> bool:
     """Tell how to measure a column: the only way there is, else as the model uses it, else by its type."""
     if len(detector.types) == 1:
         return "numeric" in detector.types
-    feature = _feature_type(str(series.name), features)
-    return feature == "numeric" if feature else series.dtype.kind in "iuf"
+    feature = _feature_type(column, features)
+    return feature == "numeric" if feature else column in frame.columns and frame[column].dtype.kind in "iuf"
 
 
 def _parts(prepared: Prepared) -> list[Prepared]:
@@ -226,14 +322,17 @@ def _parts(prepared: Prepared) -> list[Prepared]:
     return parts
 
 
-def _table(part: Prepared, names: NDArray[np.str_], counts: Counts) -> Counts:
-    known = part["categories"]
-    table = np.zeros((2, known.size + 1), dtype=np.int64)
-    table[0, :-1] = part["counts"]
+def _row(known: NDArray[np.str_], names: NDArray[np.str_], counts: Counts) -> Counts:
+    """Return the rows of each of the `known` categories, and last those of all others."""
+    row = np.zeros(known.size + 1, dtype=np.int64)
+    np.add.at(row, place_among(known, names), counts)
+    return row
+
+
+def place_among(known: NDArray[np.str_], names: NDArray[np.str_]) -> NDArray[np.intp]:
+    """Return where each name is among the sorted `known` ones; those that are not come after the last."""
     place = np.searchsorted(known, names)
-    unseen = np.append(known, "")[place] != names
-    np.add.at(table[1], np.where(unseen, known.size, place), counts)
-    return table if table[1, -1] else table[:, :-1]
+    return np.where(np.append(known, "")[place] == names, place, known.size)
 
 
 def _listed(names: Iterable[object]) -> str:

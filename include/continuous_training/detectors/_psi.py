@@ -21,11 +21,6 @@ def prepare(values: Floats, *, bins: int) -> Prepared:
     return {"edges": edges, "counts": _count(values, edges)}
 
 
-def numbers(part: Prepared, values: Floats) -> Distance:
-    """Return the index of a numeric column."""
-    return table(np.vstack([part["counts"], _count(values, part["edges"])]))
-
-
 def table(counts: Counts) -> Distance:
     """Return the index between the two rows of `counts`."""
     filled = counts + 0.5
@@ -34,7 +29,13 @@ def table(counts: Counts) -> Distance:
     return Distance(index, None, index)
 
 
+def count(part: Prepared, values: Floats) -> Counts:
+    """Return how many of `values` lie in each bin."""
+    return _count(values, part["edges"])
+
+
 def _count(values: Floats, edges: Floats) -> Counts:
     # comparing with each edge is several times faster than a search per row while edges are few
-    below = [np.count_nonzero(values < edge) for edge in edges]
+    lower = np.empty(values.size, dtype=np.bool_)
+    below = [np.count_nonzero(np.less(values, edge, out=lower)) for edge in edges]
     return np.diff([0, *below, values.size]).astype(np.int64)

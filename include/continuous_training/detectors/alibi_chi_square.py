@@ -35,4 +35,4 @@ class AlibiChiSquare(AlibiDetector):
         """Ask alibi-detect for the p-value of each column."""
         from continuous_training.detectors import _alibi, _columns
 
-        return _columns.score(self, prepared, current, features, table=_alibi.chi_square)
+        return _columns.score(self, prepared, current, features, _columns.Measures(table=_alibi.chi_square))

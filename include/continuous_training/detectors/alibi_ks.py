@@ -34,4 +34,4 @@ class AlibiKS(AlibiDetector):
         """Ask alibi-detect for the p-value of each column."""
         from continuous_training.detectors import _alibi, _columns
 
-        return _columns.score(self, prepared, current, features, numbers=_alibi.ks)
+        return _columns.score(self, prepared, current, features, _columns.Measures(numbers=_alibi.ks))

@@ -37,5 +37,9 @@ class AlibiTabular(AlibiDetector):
         from continuous_training.detectors import _alibi, _columns
 
         return _columns.score(
-            self, prepared, current, features, numbers=_alibi.tabular_numbers, table=_alibi.tabular_table
+            self,
+            prepared,
+            current,
+            features,
+            _columns.Measures(numbers=_alibi.tabular_numbers, table=_alibi.tabular_table),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, field_validator
@@ -10,6 +11,7 @@ from continuous_training.core.frozen import Frozen
 from continuous_training.core.task import Columns, Features
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     import pandas as pd
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
 ColumnType = Literal["numeric", "categorical"]
 Prepared = dict[str, "NDArray[Any]"]
+COMPUTED_COLUMNS = ("prediction", "error")
+ATTRIBUTION_PREFIX = "attribution:"
+"""Columns `attribution:<feature>` hold the part of each feature in each prediction."""
 
 
 class Detector(Frozen):
@@ -32,11 +37,22 @@ class Detector(Frozen):
     """
 
     kind: str
+    name: str | None = Field(
+        None,
+        pattern=r"^[a-z][a-z0-9_]*$",
+        max_length=63,
+        description="Name of the signal; none means the kind. Two detectors of one kind need names to be two signals.",
+    )
     min_rows: int = Field(
         100,
         ge=1,
         description="Rows with a value that either window must have; with fewer the score is inconclusive.",
     )
+
+    @property
+    def known_as(self) -> str:
+        """Return the name that scores and signals carry."""
+        return self.name or self.kind
 
     def fit(self, reference: pd.DataFrame, features: Features) -> Prepared:
         """Return what `score` needs to know of the reference rows.
@@ -47,7 +63,7 @@ class Detector(Frozen):
         Raises
         ------
         DataInvalid
-            A column is not in the data or has the wrong type: a retry gives the same.
+            A feature is not in the data or a column has the wrong type: a retry gives the same.
         """
         raise NotImplementedError
 
@@ -59,23 +75,25 @@ class Detector(Frozen):
         Raises
         ------
         DataInvalid
-            A column is not in the data or has the wrong type: a retry gives the same.
+            A feature is not in the data or a column has the wrong type: a retry gives the same.
         UsageError
             `prepared` was made for other columns.
         """
         raise NotImplementedError
 
 
-class ColumnDetector(Detector):
-    """A distance that is measured in each column by itself."""
+class SelectingDetector(Detector):
+    """A distance that is measured in columns that the user may choose."""
 
     columns: Columns = Field(
         "all",
-        description="Columns to measure, or all: every feature of a type that this detector can measure.",
+        description=(
+            "Columns to measure, or all: every feature of a type that this detector can measure. Beside features the "
+            "label, `prediction` (what the champion predicts) and `error` (how far off it was) may be named."
+        ),
     )
 
     types: ClassVar[frozenset[ColumnType]]
-    measure: ClassVar[Literal["statistic", "p_value"]]
 
     @field_validator("columns")
     @classmethod
@@ -85,29 +103,99 @@ class ColumnDetector(Detector):
             raise ValueError(msg)
         return columns
 
-    def limit(self, columns: int) -> float:
-        """Return the threshold of each score when `columns` columns are measured."""
+
+class ColumnDetector(SelectingDetector):
+    """A distance that is measured in each column by itself."""
+
+    measure: ClassVar[Literal["statistic", "p_value"]] = "statistic"
+
+    def limit(self, p_values: Sequence[float | None]) -> float:
+        """Return the threshold of each score, given the p-values of all columns (none where there is none)."""
         raise NotImplementedError
 
 
+class StatisticDetector(ColumnDetector):
+    """A distance in each column whose size has a meaning of its own, whatever the number of rows and columns."""
+
+    threshold: float = Field(gt=0, description="Distance above which a column counts as drifted.")
+
+    def limit(self, p_values: Sequence[float | None]) -> float:  # noqa: ARG002 - a distance needs no correction
+        """Return the threshold."""
+        return self.threshold
+
+
 class PValueDetector(ColumnDetector):
-    """A significance test in each column, corrected for the number of columns (Bonferroni)."""
+    """A significance test in each column, corrected for the number of columns."""
 
     p_value: float = Field(
         0.01,
         gt=0,
         lt=1,
         description=(
-            "Chance of a false alarm in a window without drift, over all columns together; each column is compared "
-            "with this number divided by the number of columns (Bonferroni)."
+            "Chance of a false alarm in a window without drift, over all columns together; `correction` says how it is "
+            "divided among them."
+        ),
+    )
+    correction: Literal["bonferroni", "benjamini_hochberg"] = Field(
+        "bonferroni",
+        description=(
+            "bonferroni: each column is compared with p_value divided by the number of columns, which holds however "
+            "columns depend on each other. benjamini_hochberg: of the columns reported, on average at most the share "
+            "p_value has not moved; it finds more columns, and its chance of a false alarm holds for columns that are "
+            "independent or move together."
+        ),
+    )
+    minimum_effect: float = Field(
+        0.0,
+        ge=0,
+        description=(
+            "Effect below which a column never counts as drifted. With many rows every difference is significant: "
+            "0.05 to 0.1 leaves out those that do not matter."
         ),
     )
 
     measure = "p_value"
 
-    def limit(self, columns: int) -> float:
-        """Return the p-value that each of `columns` columns is compared with."""
-        return self.p_value / max(columns, 1)
+    def limit(self, p_values: Sequence[float | None]) -> float:
+        """Return the p-value below which a column is significant."""
+        if self.correction == "bonferroni":
+            return self.p_value / max(len(p_values), 1)
+        return benjamini_hochberg([p for p in p_values if p is not None], self.p_value)
+
+
+def benjamini_hochberg(p_values: Sequence[float], share: float) -> float:
+    """Return the critical value: exactly the p-values below it are rejected at the false discovery rate `share`.
+
+    Source: Benjamini and Hochberg (1995), Controlling the false discovery rate.
+
+    Examples
+    --------
+    >>> round(benjamini_hochberg([0.03, 0.001, 0.02, 0.9], share=0.04), 6)
+    0.03
+    """
+    ordered, count = sorted(p_values), max(len(p_values), 1)
+    rejected = max((rank for rank, p in enumerate(ordered, 1) if p * (count / rank) <= share), default=0)
+    critical = max(rejected, 1) * share / count
+    # a p-value equal to the critical value is rejected, and neighbours must stay on their sides whatever the rounding
+    if rejected:
+        critical = max(critical, math.nextafter(ordered[rejected - 1], 2))
+    return min(critical, ordered[rejected]) if rejected < len(ordered) else critical
+
+
+class JointDetector(SelectingDetector):
+    """A significance test of all columns together, which also sees columns that move against each other.
+
+    There is one score, of no column. A row counts when it has a value in any of the columns; a missing value in it is
+    treated as the detector says.
+    """
+
+    p_value: float = Field(0.01, gt=0, lt=1, description="Chance of a false alarm in a window without drift.")
+    minimum_effect: float = Field(
+        0.0, ge=0, description="Effect below which the window never counts as drifted, however many rows it has."
+    )
+    seed: int = Field(7, ge=0, le=2**31 - 1, description="Seed of what the detector draws at random.")
+
+    types = frozenset({"numeric", "categorical"})
 
 
 class AlibiDetector(PValueDetector):
@@ -121,3 +209,23 @@ class AlibiDetector(PValueDetector):
         ge=100,
         description="Reference rows to keep, evenly spaced; alibi-detect goes over all of them in every window.",
     )
+
+
+class AlibiTorchDetector(JointDetector):
+    """A test of alibi-detect that needs PyTorch; its p-values come from permutations of the rows of both sides.
+
+    Numbers are divided by the reference's standard deviation, and a missing one is its mean. alibi-detect is under the
+    Business Source License 1.1 (production use needs a licence).
+    """
+
+    sample: int = Field(
+        1000,
+        ge=100,
+        le=20_000,
+        description="Rows of either side that are used at most; the cost grows with their square.",
+    )
+    permutations: int = Field(
+        500, ge=100, le=100_000, description="Permutations; no p-value is below one divided by their number."
+    )
+
+    types = frozenset({"numeric"})

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from continuous_training.core.scores import DriftScore
+    from continuous_training.detectors._columns import Rows
 
 
 class ChiSquare(PValueDetector):
@@ -51,9 +52,9 @@ class ChiSquare(PValueDetector):
 
         return _columns.fit(self, reference, features)
 
-    def score(self, prepared: Prepared, current: pd.DataFrame, features: Features) -> list[DriftScore]:
+    def score(self, prepared: Prepared, current: Rows, features: Features) -> list[DriftScore]:
         """Test each column for equal shares of the categories."""
         from continuous_training.detectors import _chi_square, _columns
 
         table = partial(_chi_square.measure, continuity=self.continuity)
-        return _columns.score(self, prepared, current, features, table=table)
+        return _columns.score(self, prepared, current, features, _columns.Measures(table=table))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from continuous_training.core.scores import DriftScore
+    from continuous_training.detectors._columns import Rows
 
 
 class KS(PValueDetector):
@@ -50,9 +51,9 @@ class KS(PValueDetector):
 
         return _columns.fit(self, reference, features, prepare=_ks.prepare)
 
-    def score(self, prepared: Prepared, current: pd.DataFrame, features: Features) -> list[DriftScore]:
+    def score(self, prepared: Prepared, current: Rows, features: Features) -> list[DriftScore]:
         """Measure the largest gap in each column."""
         from continuous_training.detectors import _columns, _ks
 
         numbers = partial(_ks.measure, exact=self.method == "auto")
-        return _columns.score(self, prepared, current, features, numbers=numbers)
+        return _columns.score(self, prepared, current, features, _columns.Measures(numbers=numbers))

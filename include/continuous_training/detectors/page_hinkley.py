@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from continuous_training.core.task import Features
-from continuous_training.detectors.base import Detector, Prepared
+from continuous_training.detectors.base import Prepared
+from continuous_training.detectors.stream import StreamDetector
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
     from continuous_training.core.scores import DriftScore
 
 
-class PageHinkley(Detector):
+class PageHinkley(StreamDetector):
     r"""Find a lasting increase of a signal, such as the model's error, in rows ordered by event time.
 
     With :math:`z_t` the signal of row :math:`t` in standard deviations from the reference's mean,
@@ -26,8 +29,7 @@ class PageHinkley(Detector):
     are not judged. Mean and standard deviation are those of the reference and do not move within the window, and every
     window starts anew. The effect is the window's mean of :math:`z`. Only an increase is found.
 
-    The data must have the signal as a column; the name `error` stands for the absolute error of each row's prediction.
-    Where the column is absent, because no label is known yet, the score is inconclusive.
+    Where the signal's column is absent, because no label is known yet, the score is inconclusive.
 
     Source: Page (1954), Continuous inspection schemes; Hinkley (1971), Inference about the change-point from cumulative
     sum tests.
@@ -45,11 +47,6 @@ class PageHinkley(Detector):
     """
 
     kind: Literal["page_hinkley"] = "page_hinkley"
-    signal: str = Field(
-        "error",
-        min_length=1,
-        description="Column to watch; error is the absolute error of each prediction, where labels are known.",
-    )
     threshold: float = Field(
         50.0,
         gt=0,
@@ -78,9 +75,9 @@ class PageHinkley(Detector):
 
     def fit(self, reference: pd.DataFrame, features: Features) -> Prepared:  # noqa: ARG002 - the signal is no feature
         """Return mean, standard deviation and number of the reference's signal values."""
-        from continuous_training.detectors import _page_hinkley
+        from continuous_training.detectors import _stream
 
-        return _page_hinkley.prepare(self, reference)
+        return _stream.fit(self, reference)
 
     def score(
         self,
@@ -89,6 +86,9 @@ class PageHinkley(Detector):
         features: Features,  # noqa: ARG002 - the signal is no feature
     ) -> list[DriftScore]:
         """Measure the largest excess in the window."""
-        from continuous_training.detectors import _page_hinkley
+        from continuous_training.detectors import _page_hinkley, _stream
 
-        return [_page_hinkley.score(self, prepared, current)]
+        def measure(_: NDArray[np.float64], z: NDArray[np.float64]) -> float:
+            return float(_page_hinkley.excess(z, self.delta, self.alpha)[self.min_rows :].max())
+
+        return [_stream.score(self, prepared, current, measure, threshold=self.threshold)]

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from continuous_training.core.task import Features
-from continuous_training.detectors.base import ColumnDetector, Prepared
+from continuous_training.detectors.base import Prepared, StatisticDetector
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from continuous_training.core.scores import DriftScore
+    from continuous_training.detectors._columns import Rows
 
 
-class PSI(ColumnDetector):
+class PSI(StatisticDetector):
     """Measure the symmetric relative entropy between the shares of rows in each bin.
 
     Numbers are binned at quantiles of the reference, categories are bins themselves, and those that the reference does
@@ -41,11 +42,6 @@ class PSI(ColumnDetector):
     bins: int = Field(10, ge=2, le=100, description="Bins of a numeric column, equally filled by the reference.")
 
     types = frozenset({"numeric", "categorical"})
-    measure = "statistic"
-
-    def limit(self, columns: int) -> float:  # noqa: ARG002 - the index needs no correction
-        """Return the threshold, which does not depend on the number of columns."""
-        return self.threshold
 
     def fit(self, reference: pd.DataFrame, features: Features) -> Prepared:
         """Return the bins of each reference column and their rows."""
@@ -53,8 +49,8 @@ class PSI(ColumnDetector):
 
         return _columns.fit(self, reference, features, prepare=partial(_psi.prepare, bins=self.bins))
 
-    def score(self, prepared: Prepared, current: pd.DataFrame, features: Features) -> list[DriftScore]:
+    def score(self, prepared: Prepared, current: Rows, features: Features) -> list[DriftScore]:
         """Measure the index of each column."""
         from continuous_training.detectors import _columns, _psi
 
-        return _columns.score(self, prepared, current, features, numbers=_psi.numbers, table=_psi.table)
+        return _columns.score(self, prepared, current, features, _columns.Measures(bins=_psi.count, table=_psi.table))

@@ -8,6 +8,7 @@ are in UTC, and the clock is an argument.
 import sqlalchemy as sa
 
 from continuous_training.core.history import OpenEpisode, RetrainingHistory
+from continuous_training.core.scores import ShadowScore
 from continuous_training.core.window import Moment
 from continuous_training.ledger import tables
 from continuous_training.ledger.chain import problems
@@ -52,12 +53,14 @@ class Ledger(Champions, Decisions, Runs):
             fields = set(OpenEpisode.model_fields)
             known = select_episodes(connection, model)
             open_now = [episode.model_dump(include=fields) for episode in known if episode.closed_at is None]
+            records = newest_decisions(connection, model, _RECENT)
             return RetrainingHistory(
                 recent=tuple(
                     row.decision.signals
-                    for row in newest_decisions(connection, model, _RECENT)
+                    for row in records
                     if champion is None or row.decision.window.end > champion.data_cutoff
                 ),
+                shadows=_shadows(records, _began(connection, champion)),
                 requested=_requested(connection, model),
                 open_episodes=tuple(OpenEpisode(**episode) for episode in open_now),
                 champion_cutoff=champion.data_cutoff if champion else None,
@@ -67,6 +70,26 @@ class Ledger(Champions, Decisions, Runs):
         """Return every sign that promotions, projections or decisions were edited, deleted or moved; none is well."""
         with self.read() as connection:
             return problems(connection)
+
+
+def _began(connection: sa.Connection, champion: Champion | None) -> int:
+    """Return the number of the row that made the champion; 0 without one."""
+    if champion is None:
+        return 0
+    made = tables.promotions.c
+    mine = (made.model == champion.model) & (made.fence == champion.fence)
+    return int(connection.execute(sa.select(made.seq).where(mine)).scalar_one())
+
+
+def _shadows(records: tuple[DecisionRecord, ...], began: int) -> tuple[ShadowScore, ...]:
+    """Return the gains since the champion began to serve and since a retraining was last asked for, newest first."""
+    scores = []
+    for record in records:
+        if record.decision.answer == "yes" or record.seq < began:
+            break
+        if record.evidence.shadow is not None:
+            scores.append(record.evidence.shadow)
+    return tuple(scores)
 
 
 def _requested(connection: sa.Connection, model: str) -> tuple[Moment, ...]:

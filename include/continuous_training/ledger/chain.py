@@ -32,8 +32,9 @@ class _Link(NamedTuple):
 def insert_once(connection: sa.Connection, table: sa.Table, **values: object) -> bool:
     """Add a row unless one with the same unique values is there; tell whether it was added."""
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    added = dialect.insert(table).values(**values).on_conflict_do_nothing()
-    return connection.execute(added.execution_options(preserve_rowcount=True)).rowcount == 1
+    # Values beside the statement, not in it: it then costs half as much to find among those compiled before.
+    added = dialect.insert(table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
+    return connection.execute(added, values).rowcount == 1
 
 
 def lock(connection: sa.Connection, model: str) -> sa.Row[Any]:

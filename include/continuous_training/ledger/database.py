@@ -1,6 +1,7 @@
 """Open the ledger's database, bring it to the newest schema, and give out transactions."""
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,8 @@ class Database:
     SQLite runs with its rollback journal and `synchronous=EXTRA`: a commit survives a power loss, and between commits the
     ledger is one file. Write-ahead logging would be faster, but needs memory shared by all users of the file, and before
     SQLite 3.51.3 could damage the file in a rare race of two writers; a ledger writes a few rows an hour.
-    Connections are not pooled: they would not survive a fork, and an idle worker would hold one.
+    Connections are not pooled: they would not survive a fork, and an idle worker would hold one. What is kept for the
+    process are compiled statements: compiling them took most of the time of a call.
     """
 
     def __init__(self, url: str, *, lock_timeout: float = 30.0) -> None:
@@ -49,7 +51,11 @@ class Database:
         self.place = sa.URL.create(
             parsed.get_backend_name(), None, None, parsed.host, parsed.port, parsed.database
         ).render_as_string()
-        engine = _sqlite(parsed, lock_timeout) if parsed.drivername == "sqlite" else _postgresql(parsed, lock_timeout)
+        if parsed.drivername == "sqlite":
+            _make_folder(parsed)
+            engine = _sqlite(parsed, lock_timeout)
+        else:
+            engine = _postgresql(parsed, lock_timeout)
         self._writer = engine.execution_options(write=True)
         snapshot: dict[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         self._reader = engine if parsed.drivername == "sqlite" else engine.execution_options(**snapshot)
@@ -138,12 +144,16 @@ def _parse(url: str) -> sa.URL:
     return parsed.set(drivername=_DRIVERS[backend])
 
 
-def _sqlite(url: sa.URL, lock_timeout: float) -> sa.Engine:
+def _make_folder(url: sa.URL) -> None:
     try:
         Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         msg = f"the folder of ledger {url.database} cannot be made ({error}); check its rights and space; a retry tries again"
         raise StoreUnavailable(msg) from error
+
+
+@functools.lru_cache(maxsize=16)
+def _sqlite(url: sa.URL, lock_timeout: float) -> sa.Engine:
     engine = sa.create_engine(url, poolclass=sa.NullPool, hide_parameters=True, connect_args={"timeout": lock_timeout})
 
     @sa.event.listens_for(engine, "connect")
@@ -159,6 +169,7 @@ def _sqlite(url: sa.URL, lock_timeout: float) -> sa.Engine:
     return engine
 
 
+@functools.lru_cache(maxsize=16)
 def _postgresql(url: sa.URL, lock_timeout: float) -> sa.Engine:
     options = {"connect_timeout": max(2, round(lock_timeout))}  # libpq reads less than 2 as 2
     try:

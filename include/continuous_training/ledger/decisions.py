@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from pydantic import Field
 
-from continuous_training.core.decisions import Evidence, ReasonKind, RetrainingDecision
+from continuous_training.core.decisions import EpisodeKind, Evidence, RetrainingDecision
 from continuous_training.core.digest import canonical
 from continuous_training.core.errors import UsageError
 from continuous_training.core.frozen import Frozen
@@ -23,6 +23,8 @@ from continuous_training.ledger.episodes import (
     request_in_episode,
     select_episodes,
 )
+
+_ALL = 10_000
 
 
 class DecisionRecord(Frozen):
@@ -44,8 +46,8 @@ class Decisions(Database):
         evidence: Evidence,
         *,
         now: datetime,
-        opened: Mapping[ReasonKind, str] | None = None,
-        closed: Mapping[ReasonKind, str] | None = None,
+        opened: Mapping[EpisodeKind, str] | None = None,
+        closed: Mapping[EpisodeKind, str] | None = None,
     ) -> int:
         """Write a decision and everything that follows from it, in one transaction, and return its number.
 
@@ -105,6 +107,33 @@ class Decisions(Database):
         with self.read() as connection:
             return newest_decisions(connection, model, limit)
 
+    def quarantined(self, model: str) -> tuple[Window, ...]:
+        """Return the windows whose evidence names a defect, the newest first."""
+        return tuple(record.evidence.window for record in self.decisions(model, _ALL) if record.evidence.defects)
+
+    def unanswered(self, model: str) -> RetrainingDecision | None:
+        """Return the newest yes whose training run has not begun or not ended, or `None` when each had its run.
+
+        A yes on a window that a champion was made from since, for whatever reason, needs no run any more.
+        """
+        decided, begun = tables.decisions.c, tables.runs.c
+        cutoff = sa.select(tables.models.c.newest_cutoff).where(tables.models.c.model == model).scalar_subquery()
+        answered = sa.select(begun.key).where(
+            begun.model == model,
+            begun.kind == "train",
+            begun.episode == decided.episode,
+            begun.outcome.is_not(None),
+        )
+        open_yes = sa.select(decided.decision).where(
+            decided.model == model,
+            decided.answer == "yes",
+            sa.or_(cutoff.is_(None), decided.window_end > cutoff),
+            ~answered.exists(),
+        )
+        with self.read() as connection:
+            text = connection.execute(open_yes.order_by(decided.window_end.desc()).limit(1)).scalar()
+            return None if text is None else RetrainingDecision.model_validate_json(text)
+
     def scored_until(self, model: str) -> datetime | None:
         """Return the end of the newest window that was decided, or `None` before the first."""
         until = sa.select(tables.models.c.scored_until).where(tables.models.c.model == model)
@@ -157,7 +186,7 @@ def _record(row: sa.Row[Any]) -> DecisionRecord:
     )
 
 
-def _open(connection: sa.Connection, decision: RetrainingDecision, opened: Mapping[ReasonKind, str], seq: int) -> None:
+def _open(connection: sa.Connection, decision: RetrainingDecision, opened: Mapping[EpisodeKind, str], seq: int) -> None:
     reason = decision.reason
     asked = reason is not None and decision.answer == "yes" and reason.kind in CAUSES
     names = {reason.kind: reason.episode, **opened} if reason is not None and asked else opened

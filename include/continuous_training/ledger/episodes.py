@@ -6,13 +6,13 @@ from datetime import datetime
 import sqlalchemy as sa
 from pydantic import Field
 
-from continuous_training.core.decisions import ReasonKind
+from continuous_training.core.decisions import EpisodeKind
 from continuous_training.core.history import OpenEpisode
 from continuous_training.core.window import Moment
 from continuous_training.ledger import tables
 from continuous_training.ledger.chain import insert_once
 
-CAUSES: tuple[ReasonKind, ...] = ("drift", "performance")
+CAUSES: tuple[EpisodeKind, ...] = ("drift", "performance")
 """Kinds that are measured from a champion's reference, and so end when another champion follows."""
 
 
@@ -39,7 +39,7 @@ def request_in_episode(connection: sa.Connection, model: str, kind: str, at: dat
     connection.execute(_open(model, kind).values(requested_at=at))
 
 
-def close_episodes(connection: sa.Connection, model: str, whys: Mapping[ReasonKind, str], at: datetime) -> None:
+def close_episodes(connection: sa.Connection, model: str, whys: Mapping[EpisodeKind, str], at: datetime) -> None:
     """Close the open episodes of the kinds that `whys` explains."""
     for kind, why in whys.items():
         connection.execute(_open(model, kind).values(closed_at=at, closed_why=tables.plain(why)))

@@ -23,8 +23,8 @@ _LISTED = 30
 
 
 def wanted(task: Task, columns: Sequence[str]) -> list[str]:
-    """Return `columns`, the event time and the label, each once."""
-    return list(dict.fromkeys([*columns, task.event_time, task.label]))
+    """Return `columns`, the event time, the label and, in ranking, the group, each once."""
+    return list(dict.fromkeys([*columns, *task.columns]))
 
 
 def require(names: Iterable[str], available: Collection[str], place: str) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import io
+from typing import TYPE_CHECKING, Any
 
+from continuous_training.core.digest import digest
 from continuous_training.core.errors import UsageError
 from continuous_training.trainers.bundle import Bundle, load_bundle
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from continuous_training.core.run import ChampionRef
+    from continuous_training.core.task import Features
     from continuous_training.steps.context import Context
+    from continuous_training.triage import Triage
 
 
 def load_champion(context: Context, champion: ChampionRef) -> Bundle:
@@ -30,3 +36,34 @@ def load_champion(context: Context, champion: ChampionRef) -> Bundle:
         )
         raise UsageError(msg)
     return bundle
+
+
+def stored_arrays(context: Context, name: str, champion: ChampionRef) -> dict[str, NDArray[Any]] | None:
+    """Return the arrays that the champion's evaluation kept under `name`, or `None` when it kept none."""
+    import numpy as np
+
+    kept = context.manifest("evaluate", champion.run_key)["outputs"].get(name)
+    if kept is None:
+        return None
+    with np.load(io.BytesIO(context.store.get(kept)), allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def usual(context: Context, triage: Triage, champion: ChampionRef) -> dict[str, NDArray[Any]]:
+    """Return the triage's profile of the champion's rows.
+
+    When the triage or the features were changed after that champion was trained, it is made of the rows that were kept.
+    """
+    import pandas as pd
+
+    spec = context.spec
+    kept = stored_arrays(context, triage_key(triage, spec.features), champion)
+    if kept is not None:
+        return kept
+    reference = pd.read_parquet(context.fetch("collect", "rows", champion.run_key))
+    return triage.fit(reference, spec.task, spec.features)
+
+
+def triage_key(triage: Triage, features: Features) -> str:
+    """Return the name under which the triage's profile of the reference, for these features, is kept."""
+    return f"usual-{digest([part.model_dump(mode='json') for part in (triage, features)])[:12]}"

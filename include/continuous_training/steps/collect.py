@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from continuous_training.core.errors import DataInvalid
+from continuous_training.steps.champion import usual
 from continuous_training.steps.context import Context, Output
 from continuous_training.trainers.bundle import load_bundle
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 def do(context: Context) -> Output:
     """Store the rows of the window as one Parquet object."""
     spec, run = context.spec, context.run
-    rows = read_rows(context)
+    rows, left_out = _without_broken(context, read_rows(context))
     if rows.empty:
         msg = (
             f"the source of {spec.model} has no rows in {run.window}; check the source's path and its event time; "
@@ -33,7 +34,23 @@ def do(context: Context) -> Output:
         digest = context.store.put_file(file)
     labelled = int(rows[spec.task.label].notna().sum())
     facts = {"rows": len(rows), "labelled": labelled, "window": str(run.window), "as_of": run.as_of.isoformat()}
+    facts["quarantined"] = left_out
     return Output(outputs={"rows": digest}, facts=facts)
+
+
+def _without_broken(context: Context, rows: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """Leave out the rows of quarantined windows that still show a defect; a repaired one is trained on."""
+    spec, run = context.spec, context.run
+    if spec.triage is None or run.champion is None or not run.quarantined:
+        return rows, 0
+    profile = usual(context, spec.triage, run.champion)
+    total = len(rows)
+    at = spec.task.event_time
+    for window in run.quarantined:
+        inside = (rows[at] >= window.start) & (rows[at] < window.end)
+        if spec.triage.examine(profile, rows[inside], window, spec.task, spec.features):
+            rows = rows[~inside]
+    return rows, total - len(rows)
 
 
 def read_rows(context: Context) -> pd.DataFrame:
@@ -43,7 +60,7 @@ def read_rows(context: Context) -> pd.DataFrame:
     Where the source has lost them too, they are empty: that is what the champion gets when it is asked.
     """
     spec, run = context.spec, context.run
-    known = {*spec.features.columns, spec.task.label, spec.task.event_time}
+    known = {*spec.features.columns, *spec.task.columns}
     dropped = [name for name in _champion_columns(context) if name not in known]
 
     def read(*columns: str) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from typing import Any
 from continuous_training.core.decisions import Evidence, RetrainingDecision
 from continuous_training.core.run import Request
 from continuous_training.ledger import Ledger
+from continuous_training.spec import ModelSpec
 from continuous_training.steps.context import Context, Output
 
 
@@ -19,12 +20,16 @@ def do(context: Context) -> Output:
     spec = context.spec
     ledger = Ledger(context.settings.ledger)
     evidence = Evidence.model_validate_json(context.read("score", "evidence"))
+    return Output(facts=_facts(decide(spec, ledger, evidence, now=datetime.now(UTC))))
+
+
+def decide(spec: ModelSpec, ledger: Ledger, evidence: Evidence, *, now: datetime) -> RetrainingDecision:
+    """Judge the evidence by the model's policy and history, write the decision down, and return the one that stands."""
     history = ledger.retraining_history(spec.model)
     decision = spec.retraining.decide(evidence, history)
     began, ended = spec.retraining.began(evidence, history), spec.retraining.ended(evidence, history)
-    ledger.record_decision(decision, evidence, now=datetime.now(UTC), opened=began, closed=ended)
-    stands = ledger.decision(spec.model, decision.window).decision
-    return Output(facts=_facts(stands))
+    ledger.record_decision(decision, evidence, now=now, opened=began, closed=ended)
+    return ledger.decision(spec.model, decision.window).decision
 
 
 def _facts(decision: RetrainingDecision) -> dict[str, Any]:
@@ -34,13 +39,15 @@ def _facts(decision: RetrainingDecision) -> dict[str, Any]:
         "window": str(decision.window),
         "signals": {signal.name: signal.state for signal in decision.signals},
     }
-    if decision.reason is not None:
-        request = Request(
-            kind="train",
-            reason=decision.reason.kind,
-            text=decision.reason.text,
-            episode=decision.reason.episode,
-            as_of=decision.as_of,
-        )
+    request = request_for(decision)
+    if request is not None:
         facts["request"] = request.model_dump(mode="json")
     return facts
+
+
+def request_for(decision: RetrainingDecision) -> Request | None:
+    """Return what a yes asks the plan step for; the same decision always asks for the same run."""
+    reason = decision.reason
+    if reason is None:
+        return None
+    return Request(kind="train", reason=reason.kind, text=reason.text, episode=reason.episode, as_of=decision.as_of)

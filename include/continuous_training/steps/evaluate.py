@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from continuous_training import performance
 from continuous_training.core.digest import digest
-from continuous_training.steps.champion import load_champion
+from continuous_training.detectors import ATTRIBUTION_PREFIX
+from continuous_training.steps.champion import load_champion, triage_key
 from continuous_training.steps.context import Context, Output, to_json
 from continuous_training.steps.prepare import labelled_rows, split_by_time
 from continuous_training.trainers.bundle import Bundle, load_bundle
@@ -19,9 +20,13 @@ from continuous_training.trainers.preparation import encode_label
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from continuous_training.core.task import Task
     from continuous_training.detectors.base import Detector
+    from continuous_training.spec import ModelSpec
 
-ERROR = "error"
+ERROR, PREDICTION = "error", "prediction"
+MOST_ATTRIBUTED = 5_000
+_TWO = 2
 
 
 def do(context: Context) -> Output:
@@ -29,17 +34,19 @@ def do(context: Context) -> Output:
     spec = context.spec
     policy = spec.promotion
     rows = labelled_rows(pd.read_parquet(context.fetch("collect", "rows")), spec)
-    hold_out = split_by_time(len(rows), spec)[2]
+    hold_out = split_by_time(rows, spec)[2]
     judged = rows.iloc[hold_out]
     challenger = load_bundle(context.bundle(context.manifest("train")["outputs"]["bundle"]))
     challenger.check_golden()
     y, _ = encode_label(judged[spec.task.label], spec.task, challenger.manifest.classes)
     prediction = challenger.predict(judged)
+    groups = groups_of(judged, spec.task)
     comparison = performance.compare(
         policy.metric,
         y,
         prediction,
         _champion_prediction(context, judged, challenger),
+        groups=groups,
         slices={name: judged[name].to_numpy() for name in policy.slices},
         confidence=policy.confidence,
         resamples=policy.resamples,
@@ -47,9 +54,15 @@ def do(context: Context) -> Output:
         all_metrics=performance.METRICS[spec.task.kind],
     )
     verdict = policy.judge(comparison)
-    reference = rows.assign(**{ERROR: np.nan})
-    reference.iloc[hold_out, reference.columns.get_loc(ERROR)] = performance.row_errors(y, prediction, spec.task.kind)
+    computed = computed_columns(y, prediction, spec.task, groups) | attributions(spec, challenger, judged)
+    reference = rows.assign(**dict.fromkeys(computed, np.nan))
+    for name, values in computed.items():
+        reference.iloc[hold_out, reference.columns.get_loc(name)] = values
     outputs = {f"reference-{detector_key(detector)}": _fit(context, detector, reference) for detector in spec.drift}
+    if spec.triage is not None:
+        outputs[triage_key(spec.triage, spec.features)] = _stored(
+            context, spec.triage.fit(reference, spec.task, spec.features)
+        )
     outputs["comparison"] = context.store.put(to_json(comparison.model_dump(mode="json")))
     outputs["verdict"] = context.store.put(to_json(verdict.model_dump(mode="json")))
     facts = {
@@ -63,9 +76,43 @@ def do(context: Context) -> Output:
     return Output(outputs=outputs, facts=facts)
 
 
+def groups_of(rows: pd.DataFrame, task: Task) -> NDArray[Any] | None:
+    """Return the group of each row, as performance is measured by; `None` where nothing is ranked."""
+    return None if task.group is None else rows[task.group].to_numpy()
+
+
 def detector_key(detector: Detector) -> str:
     """Return a short name that changes with any setting of the detector: its prepared reference is kept under it."""
     return f"{detector.kind}-{digest(detector)[:12]}"
+
+
+def attributions(spec: ModelSpec, bundle: Bundle, rows: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
+    """Return for each feature what it contributed to each prediction, where a detector measures that and trees can tell.
+
+    Contributions cost about a hundred predictions: at most 5,000 rows, evenly spaced, have them, and the others NaN.
+    """
+    contributions = getattr(bundle.estimator, "contributions", None)
+    wanted = any(detector.kind == "attribution" for detector in spec.drift)
+    if not wanted or contributions is None or rows.empty:
+        return {}
+    chosen = np.unique(np.linspace(0, len(rows) - 1, MOST_ATTRIBUTED).astype(np.intp))
+    preparation = bundle.manifest.preparation
+    values = np.full((len(rows), len(preparation.features.columns)), np.nan)
+    values[chosen] = contributions(preparation.transform(rows.iloc[chosen]))
+    return {f"{ATTRIBUTION_PREFIX}{name}": values[:, n] for n, name in enumerate(preparation.features.columns)}
+
+
+def computed_columns(
+    y: NDArray[np.float64], prediction: NDArray[np.float64], task: Task, groups: NDArray[Any] | None
+) -> dict[str, NDArray[np.float64]]:
+    """Return what detectors may measure beside the data's columns: each row's error and prediction.
+
+    The prediction is the probability of the second of two classes, the number of the most likely of several, or the value.
+    """
+    told = prediction
+    if prediction.ndim > 1:
+        told = prediction[:, 1] if prediction.shape[1] == _TWO else prediction.argmax(axis=1).astype(np.float64)
+    return {ERROR: performance.row_errors(y, prediction, task.kind, groups=groups), PREDICTION: told}
 
 
 def _champion_prediction(context: Context, judged: pd.DataFrame, challenger: Bundle) -> NDArray[np.float64] | None:
@@ -83,6 +130,10 @@ def _champion_prediction(context: Context, judged: pd.DataFrame, challenger: Bun
 
 
 def _fit(context: Context, detector: Detector, reference: pd.DataFrame) -> str:
+    return _stored(context, detector.fit(reference, context.spec.features))
+
+
+def _stored(context: Context, arrays: dict[str, NDArray[Any]]) -> str:
     buffer = io.BytesIO()
-    np.savez(buffer, **detector.fit(reference, context.spec.features))
+    np.savez(buffer, **arrays)
     return context.store.put(buffer.getvalue())

@@ -16,6 +16,9 @@ from continuous_training.spec import ModelSpec
 def plan(spec: ModelSpec, request: Request, settings: Settings, *, now: datetime) -> Run:
     """Return the run that answers `request`; the same request twice gives the same run.
 
+    Requests that name the same episode are one run, whatever they give as their reason, and whatever landed in between:
+    the window of the first stands. A request that names none is one run with those of its reason for the same window.
+
     A train run ends at the newest window end whose labels have all matured at `as_of`; a watch run looks at the next
     window that nobody has scored.
 
@@ -40,8 +43,8 @@ def plan(spec: ModelSpec, request: Request, settings: Settings, *, now: datetime
     identity = {
         "model": spec.model,
         "spec": spec.digest,
-        "window": str(window),
-        "episode": reason.episode,
+        # Rows that land between two requests of one episode must not make two runs of it.
+        "cause": {"episode": request.episode} if request.episode else {"reason": request.reason, "window": str(window)},
         "trials": request.trials,
     }
     run = Run(
@@ -54,6 +57,9 @@ def plan(spec: ModelSpec, request: Request, settings: Settings, *, now: datetime
         spec_digest=spec.digest,
         champion=_reference(champion),
         trials=request.trials,
+        quarantined=tuple(
+            each for each in ledger.quarantined(spec.model) if each.start < end and each.end > window.start
+        ),
     )
     if not ledger.begin_run(run, now=now):
         run = ledger.run(run.key).run  # the first plan stands: its fence and its champion are part of the evidence

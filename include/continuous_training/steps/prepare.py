@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from continuous_training.core.errors import DataInvalid
 from continuous_training.steps.context import Context, Output, to_json
 from continuous_training.trainers.preparation import Preparation, encode_label
 
@@ -21,7 +22,13 @@ def do(context: Context) -> Output:
     """Store the fitted transformation, the matrices of the train and tune rows, and where the hold-out starts."""
     spec = context.spec
     rows = labelled_rows(pd.read_parquet(context.fetch("collect", "rows")), spec)
-    train, tune, hold_out = split_by_time(len(rows), spec)
+    train, tune, hold_out = split_by_time(rows, spec)
+    if spec.task.group is not None and not train.stop:
+        msg = (
+            f"the {len(rows)} labelled rows have too few groups by {spec.task.group!r} to train on the first "
+            f"{spec.split.train:.0%} of them; use a longer reference window or shorter groups; a retry gives the same"
+        )
+        raise DataInvalid(msg)
     preparation = Preparation.fit(rows.iloc[train], spec.features, spec.cleaning)
     y_train, classes = encode_label(rows[spec.task.label].iloc[train], spec.task)
     y_tune, _ = encode_label(rows[spec.task.label].iloc[tune], spec.task, classes)
@@ -36,6 +43,9 @@ def do(context: Context) -> Output:
     outputs = {name: context.store.put(_npy(matrix)) for name, matrix in matrices.items()}
     outputs["preparation"] = context.store.put(to_json(preparation.model_dump(mode="json")))
     outputs["classes"] = context.store.put(to_json(list(classes)))
+    if spec.task.group is not None:
+        for name, part in (("train_groups", rows.iloc[train][fit]), ("tune_groups", rows.iloc[tune][choose])):
+            outputs[name] = context.store.put(_npy(group_sizes(part, spec.task.group)))
     facts = {
         "rows": len(rows),
         "train": train.stop - train.start,
@@ -47,18 +57,39 @@ def do(context: Context) -> Output:
 
 
 def labelled_rows(rows: pd.DataFrame, spec: ModelSpec) -> pd.DataFrame:
-    """Return the rows whose label is known, in order of event time, cleaned of exact duplicates if asked."""
+    """Return the rows whose label is known, in order of event time, cleaned of exact duplicates if asked.
+
+    In ranking the rows of a group stand together, and the groups in the order in which they ended: what is trained on was
+    over before anything it is judged on was.
+    """
     known = rows[rows[spec.task.label].notna()]
-    return spec.cleaning.clean(known, spec.features, spec.task).reset_index(drop=True)
+    if spec.task.group is not None:
+        known = known[known[spec.task.group].notna()]
+    cleaned = spec.cleaning.clean(known, spec.features, spec.task).reset_index(drop=True)
+    if spec.task.group is None:
+        return cleaned
+    ended = cleaned.index.to_series().groupby(cleaned[spec.task.group]).transform("max")
+    return cleaned.iloc[np.argsort(ended, kind="stable")].reset_index(drop=True)
 
 
-def split_by_time(rows: int, spec: ModelSpec) -> tuple[slice, slice, slice]:
-    """Return the positions of the train, tune and hold-out rows: oldest, next, newest."""
-    first, second = int(rows * spec.split.train), int(rows * (spec.split.train + spec.split.tune))
-    return slice(0, first), slice(first, second), slice(second, rows)
+def group_sizes(rows: pd.DataFrame, group: str) -> NDArray[np.int64]:
+    """Return how many rows each group has; the rows of a group stand together."""
+    return np.bincount(pd.factorize(rows[group])[0])
 
 
-def _npy(matrix: NDArray[np.float64]) -> bytes:
+def split_by_time(rows: pd.DataFrame, spec: ModelSpec) -> tuple[slice, slice, slice]:
+    """Return the positions of the train, tune and hold-out rows of `labelled_rows`: oldest, next, newest.
+
+    The shares are those of rows, in ranking those of groups, and no group is cut.
+    """
+    group = spec.task.group
+    ends = np.arange(len(rows) + 1) if group is None else np.append(0, np.cumsum(group_sizes(rows, group)))
+    shares = (spec.split.train, spec.split.train + spec.split.tune)
+    first, second = (int(ends[int((len(ends) - 1) * share)]) for share in shares)
+    return slice(0, first), slice(first, second), slice(second, len(rows))
+
+
+def _npy(matrix: NDArray[Any]) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, matrix, allow_pickle=False)
     return buffer.getvalue()

@@ -21,6 +21,13 @@ def do(context: Context) -> Output:
 
     The facts say `promoted`, `kept` or `dry_run`. Done twice, or after a crash anywhere, it ends the same.
     """
+    facts = settle(context)
+    facts |= project_registry(context, run_key=context.run.key, outcome=str(facts["outcome"]))
+    return Output(facts=facts)
+
+
+def settle(context: Context) -> dict[str, object]:
+    """Write in the ledger what became of the challenger, and return it; nothing outside the ledger changes."""
     run = context.run
     ledger = Ledger(context.settings.ledger)
     verdict = GateVerdict.model_validate_json(context.read("evaluate", "verdict"))
@@ -30,9 +37,7 @@ def do(context: Context) -> Output:
         _promote(context, ledger, verdict, now)
     else:
         ledger.finish_run(run.key, outcome, text, now=now)
-    facts: dict[str, object] = {"outcome": outcome, "text": text, "verdict": verdict.outcome.value}
-    facts |= project_registry(context, run_key=run.key, outcome=outcome)
-    return Output(facts=facts)
+    return {"outcome": outcome, "text": text, "verdict": verdict.outcome.value}
 
 
 def _promote(context: Context, ledger: Ledger, verdict: GateVerdict, now: datetime) -> None:

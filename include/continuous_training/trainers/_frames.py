@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MOST_CATEGORIES = 10_000
 MOST_CLASSES = 100
+MOST_RELEVANT = 30  # a gain is 2 ** relevance - 1, and LightGBM knows 31 of them
 
 
 def numbers(name: str, series: pd.Series) -> Any:
@@ -90,6 +91,19 @@ def regression_label(series: pd.Series, name: str, *, learn: bool) -> NDArray[np
     label[np.isinf(label)] = np.nan
     if learn and np.isnan(label).all():
         raise _no_label(name, len(label))
+    return label
+
+
+def relevance(series: pd.Series, name: str, *, learn: bool) -> NDArray[np.float64]:
+    """Return the relevance of each row, a whole number from 0, with NaN where it is unknown."""
+    label = regression_label(series, name, learn=learn)
+    wrong = np.flatnonzero((label != np.floor(label)) & ~np.isnan(label) | (label < 0) | (label > MOST_RELEVANT))
+    if wrong.size:
+        msg = (
+            f"label {name!r} holds {_preparation.shown(series.iloc[wrong[0]])}; a relevance is a whole number from 0 (not "
+            f"relevant) to {MOST_RELEVANT}; if it is a quantity, write task: {{kind: regression}}; a retry gives the same"
+        )
+        raise DataInvalid(msg)
     return label
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from continuous_training.trainers.base import TrainingData
-    from continuous_training.trainers.lightgbm import LightGBM
+    from continuous_training.trainers.lightgbm import Trees
 
 SPACE = {
     "num_leaves": Range(7, 255, 31, log=True),
@@ -29,14 +29,12 @@ SPACE = {
     "lambda_l1": Range(1e-8, 10.0, 0.0, log=True),
     "lambda_l2": Range(1e-8, 10.0, 0.0, log=True),
 }
-_HIGHER_IS_BETTER = {"auc", "auc_mu", "average_precision"}
+_HIGHER_IS_BETTER = {"auc", "auc_mu", "average_precision", "map", "ndcg"}
 _END = "\npandas_categorical:null\n"  # half a model's text makes LightGBM end the process
 _FEW_ROWS = 1000  # below, starting threads takes longer than predicting
 
 
-def fit(
-    trainer: LightGBM, data: TrainingData, *, seed: int, trials: int | None, warm_start: Parameters | None
-) -> Fitted:
+def fit(trainer: Trees, data: TrainingData, *, seed: int, trials: int | None, warm_start: Parameters | None) -> Fitted:
     """Return the best model of the search."""
     settings = {
         "bagging_freq": 1,  # without it LightGBM ignores bagging_fraction
@@ -69,13 +67,14 @@ def _datasets(data: TrainingData, settings: Parameters) -> tuple[lgb.Dataset, lg
         "categorical_feature": list(data.categorical),
         "params": settings,
     }
-    train = lgb.Dataset(data.x_train, data.y_train, **columns).construct()
+    train = lgb.Dataset(data.x_train, data.y_train, group=data.train_groups, **columns).construct()
     if not len(data.y_tune):
         return train, None
-    return train, lgb.Dataset(data.x_tune, data.y_tune, reference=train, **columns).construct()
+    tune = lgb.Dataset(data.x_tune, data.y_tune, group=data.tune_groups, reference=train, **columns)
+    return train, tune.construct()
 
 
-def _train(parameters: Parameters, train: lgb.Dataset, tune: lgb.Dataset | None, trainer: LightGBM) -> Attempt:
+def _train(parameters: Parameters, train: lgb.Dataset, tune: lgb.Dataset | None, trainer: Trees) -> Attempt:
     if tune is None:
         booster = lgb.train(parameters, train, trainer.rounds, keep_training_booster=True)
         rounds = booster.current_iteration()
@@ -90,10 +89,10 @@ def _train(parameters: Parameters, train: lgb.Dataset, tune: lgb.Dataset | None,
         keep_training_booster=True,
     )
     metric = parameters["metric"]
-    value = float(booster.best_score["tune"][metric])
+    [(name, value)] = booster.best_score["tune"].items()  # ndcg comes as ndcg@10
     rounds = booster.best_iteration
     score = -value if metric in _HIGHER_IS_BETTER else value
-    return Attempt(score, lambda: _text(booster, rounds), {"rounds": rounds}, {metric: value})
+    return Attempt(score, lambda: _text(booster, rounds), {"rounds": rounds}, {name: float(value)})
 
 
 def _text(booster: lgb.Booster, rounds: int) -> bytes:
@@ -101,7 +100,9 @@ def _text(booster: lgb.Booster, rounds: int) -> bytes:
     return text.encode()
 
 
-class _Booster:
+class Booster:
+    """One model of LightGBM that predicts as every model does."""
+
     def __init__(self, booster: lgb.Booster) -> None:
         self._booster = booster
         self._binary = booster.num_model_per_iteration() == 1 and "binary" in str(booster.params.get("objective"))
@@ -112,15 +113,36 @@ class _Booster:
         predicted = np.asarray(self._booster.predict(x, **few))
         return np.column_stack([1.0 - predicted, predicted]) if self._binary else predicted
 
+    def contributions(self, x: NDArray[Any]) -> NDArray[np.float64]:
+        """Return how much each feature moved each row's prediction (SHAP values), (rows, features).
 
-def load(path: Path) -> _Booster:
+        With several classes it is the sum over classes of what moved, without its sign.
+        """
+        found = np.asarray(self._booster.predict(x, pred_contrib=True), dtype=np.float64)
+        features = x.shape[1]
+        by_class = found.reshape(len(x), -1, features + 1)[:, :, :features]
+        return by_class[:, 0] if by_class.shape[1] == 1 else np.abs(by_class).sum(axis=1)
+
+
+def load(path: Path) -> Booster:
     """Return the model whose text is in `path`; verify its digest first."""
+    return parse(path.read_bytes(), path.name)
+
+
+def parse(text: bytes, name: str) -> Booster:
+    """Return the model of which `text` was made.
+
+    Raises
+    ------
+    ArtefactCorrupt
+        It is not a model's text; the message calls it `name`.
+    """
     try:
-        text = path.read_text("utf-8")
-        if text.startswith("tree\n") and text.endswith(_END):
-            return _Booster(lgb.Booster(model_str=text))
+        decoded = text.decode()
+        if decoded.startswith("tree\n") and decoded.endswith(_END):
+            return Booster(lgb.Booster(model_str=decoded))
         cause: Exception = ValueError("it does not begin or end as a model's text does")
     except (ValueError, lgb.basic.LightGBMError) as error:
         cause = error
-    msg = f"{path.name} is not a LightGBM model: {cause}; train again; a retry reads the same bytes"
+    msg = f"{name} is not a LightGBM model: {cause}; train again; a retry reads the same bytes"
     raise ArtefactCorrupt(msg) from cause

@@ -10,8 +10,10 @@ from pydantic import Field
 from continuous_training.core.duration import Duration
 from continuous_training.core.errors import DataInvalid
 from continuous_training.core.frozen import Frozen
+from continuous_training.core.task import TaskKind
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -36,8 +38,9 @@ class Tuning(Frozen):
 class TrainingData:
     """Prepared rows: `x_*` are float64 matrices (rows, features); categories are codes, missing is NaN.
 
-    `y_*` are float64: class numbers `0..k-1` for classification, values for regression. Every class must have a
-    training row, so learn the classes from the training rows. Tune rows may be absent when nothing is tuned.
+    `y_*` are float64: class numbers `0..k-1` for classification, values for regression, relevances for ranking. Every
+    class must have a training row, so learn the classes from the training rows. Tune rows may be absent when nothing is
+    tuned.
 
     Raises
     ------
@@ -52,7 +55,14 @@ class TrainingData:
     names: tuple[str, ...]
     categorical: tuple[int, ...]
     classes: int
-    """Number of classes; 0 for regression."""
+    """Number of classes; 0 for regression and ranking."""
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Categorical column to its categories in the order of their codes, for a trainer that keeps what it made before."""
+    champion: Path | None = None
+    """Checked model file of a champion made by the same kind of trainer for the same label and classes, if any."""
+    train_groups: NDArray[Any] | None = None
+    """Ranking only: rows of each group, (groups,); the rows of a group stand together."""
+    tune_groups: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         if not len(self.y_train):
@@ -91,8 +101,11 @@ class Model(Protocol):
 class Trainer(Frozen):
     """A learner with its parameters and its search."""
 
-    file: ClassVar[Literal["model.txt", "model.skops"]]
+    file: ClassVar[Literal["model.txt", "model.json", "model.skops"]]
     """Name of the file in a bundle that holds the model's bytes."""
+
+    learns: ClassVar[tuple[TaskKind, ...]] = ("classification", "regression")
+    """Kinds of task this trainer can learn."""
 
     parameters: dict[str, int | float | str | bool | None] = Field(
         default_factory=dict, description="Parameters of the learner, under its own names."
@@ -102,9 +115,12 @@ class Trainer(Frozen):
         2, ge=1, le=256, description="Threads for training; another number may give slightly different models."
     )
 
-    def check(self, kind: Literal["classification", "regression"]) -> None:
+    def check(self, kind: TaskKind) -> None:
         """Raise `ValueError` when these settings cannot learn that kind of task."""
-        raise NotImplementedError
+        if kind not in self.learns:
+            instead = "use kind: ranking" if kind == "ranking" else f"write task: {{kind: {self.learns[0]}}} for it"
+            msg = f"trainer.kind: {type(self).model_fields['kind'].default} does not learn {kind}; {instead}"
+            raise ValueError(msg)
 
     def fit(
         self, data: TrainingData, *, seed: int, trials: int | None = None, warm_start: dict[str, Any] | None = None

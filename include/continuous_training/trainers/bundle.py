@@ -1,7 +1,7 @@
 """What is served: a model with its preparation and golden rows, as a folder of three files.
 
 bundle.json     format, model name, trainer, task, preparation, classes, digests of the other two files
-model.txt       LightGBM's text, or model.skops: a scikit-learn pipeline
+model.txt       LightGBM's text, or model.json: the members of an ensemble, or model.skops: a scikit-learn pipeline
 golden.json     a few raw rows and the predictions that training made for them
 """
 
@@ -52,7 +52,9 @@ class Manifest(Frozen):
     trainer: AnyTrainer
     task: Task
     preparation: Preparation
-    classes: tuple[bool | int | str, ...] = Field(description="Classes in probability order; none in regression.")
+    classes: tuple[bool | int | str, ...] = Field(
+        description="Classes in probability order; none in regression and ranking."
+    )
     digests: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = Field(
         default_factory=dict, description="Name of each other file to the SHA-256 of its bytes."
     )
@@ -92,7 +94,7 @@ class Bundle:
     estimator: Model
 
     def predict(self, columns: Columns) -> NDArray[Any]:
-        """Return class probabilities (rows, classes), or values (rows,) in regression.
+        """Return class probabilities (rows, classes), or values (rows,) in regression and ranking.
 
         Parameters
         ----------
@@ -101,16 +103,14 @@ class Bundle:
         """
         x = self.manifest.preparation.transform(columns)
         if not len(x):  # scikit-learn refuses a matrix without rows
-            return (
-                x[:, 0] if self.manifest.task.kind == "regression" else x[:, :1].repeat(len(self.manifest.classes), 1)
-            )
+            return x[:, :1].repeat(len(self.manifest.classes), 1) if self.manifest.classes else x[:, 0]
         return self.estimator.predict(x)
 
     def answer(self, columns: Columns) -> list[Prediction]:
         """Return one JSON value for each row.
 
         With two classes it is the probability of the second, with more it is a list with the probability of each, in
-        regression the value.
+        regression the value, in ranking a score: the higher, the further to the front of its group.
 
         Raises
         ------

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from continuous_training.core.errors import SpecError
+from continuous_training.core.task import TaskKind
 from continuous_training.trainers.base import Fitted, Model, Trainer, TrainingData
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ ALLOWED: dict[str, type] = {
     "is_unbalance": bool,
     "lambda_l1": float,
     "lambda_l2": float,
+    "lambdarank_norm": bool,
+    "lambdarank_truncation_level": int,
     "learning_rate": float,
     "max_bin": int,
     "max_cat_threshold": int,
@@ -80,10 +83,8 @@ INSTEAD = {
     "subsample": "bagging_fraction",
 }
 
-Kind = Literal["classification", "regression"]
-
 # Objective to the metric that stops training early unless another is named.
-OBJECTIVES: dict[Kind, dict[str, str]] = {
+OBJECTIVES: dict[TaskKind, dict[str, str]] = {
     "classification": {"binary": "binary_logloss", "multiclass": "multi_logloss"},
     "regression": {
         "regression": "l2",
@@ -96,30 +97,19 @@ OBJECTIVES: dict[Kind, dict[str, str]] = {
         "quantile": "quantile",
         "tweedie": "tweedie",
     },
+    "ranking": {"lambdarank": "ndcg", "rank_xendcg": "ndcg"},
 }
 METRICS: dict[str, tuple[str, ...]] = {
     "binary": ("binary_logloss", "auc", "average_precision", "binary_error"),
     "multiclass": ("multi_logloss", "auc_mu", "multi_error"),
     "regression": ("l1", "l2", "rmse", "fair", "gamma", "huber", "mape", "poisson", "quantile", "tweedie"),
+    "lambdarank": ("ndcg", "map"),
 }
 
 
-class LightGBM(Trainer):
-    """Gradient-boosted trees that take missing values and categories as they are.
+class Trees(Trainer):
+    """Whatever LightGBM grows: its settings, and which of them suit a task."""
 
-    The number of trees is chosen on the tune rows by early stopping. A search varies num_leaves, learning_rate,
-    min_data_in_leaf, feature_fraction, bagging_fraction, lambda_l1 and lambda_l2 around `parameters`; everything else
-    in `parameters` stays as it is. The model is LightGBM's own text: the same rows, seed and threads give the same
-    bytes.
-
-    References
-    ----------
-    Ke et al.: LightGBM: A Highly Efficient Gradient Boosting Decision Tree. NeurIPS 2017.
-    """
-
-    file: ClassVar[Literal["model.txt"]] = "model.txt"
-
-    kind: Literal["lightgbm"] = "lightgbm"
     rounds: int = Field(300, ge=1, le=100_000, description="Most trees (per class) to grow.")
     patience: int = Field(
         30, ge=1, description="Stop when the tune rows' metric has not improved for this many trees; needs tune rows."
@@ -138,8 +128,9 @@ class LightGBM(Trainer):
                 raise ValueError(msg)
         return parameters
 
-    def check(self, kind: Kind) -> None:
-        """Raise `ValueError` when `objective` or `metric` is not made for that kind of task."""
+    def check(self, kind: TaskKind) -> None:
+        """Raise `ValueError` when the trainer, `objective` or `metric` is not made for that kind of task."""
+        super().check(kind)
         objectives = tuple(OBJECTIVES[kind])
         metrics = tuple(metric for objective in objectives for metric in METRICS.get(objective, ()))
         for name, allowed in (("objective", objectives), ("metric", metrics)):
@@ -156,7 +147,7 @@ class LightGBM(Trainer):
         SpecError
             `objective` or `metric` do not suit the classes.
         """
-        kind: Kind = "classification" if classes else "regression"
+        kind: TaskKind = "classification" if classes else "regression"
         usual = {0: "regression", 2: "binary"}.get(classes, "multiclass")
         objective = str(self.parameters.get("objective", usual))
         metric = str(self.parameters.get("metric", OBJECTIVES[kind].get(objective)))
@@ -170,6 +161,24 @@ class LightGBM(Trainer):
             raise SpecError(msg)
         fixed = {"objective": objective, "metric": metric, "num_threads": self.threads}
         return self.parameters | fixed | ({"num_class": classes} if usual == "multiclass" else {})
+
+
+class LightGBM(Trees):
+    """Gradient-boosted trees that take missing values and categories as they are.
+
+    The number of trees is chosen on the tune rows by early stopping. A search varies num_leaves, learning_rate,
+    min_data_in_leaf, feature_fraction, bagging_fraction, lambda_l1 and lambda_l2 around `parameters`; everything else
+    in `parameters` stays as it is. The model is LightGBM's own text: the same rows, seed and threads give the same
+    bytes.
+
+    References
+    ----------
+    Ke et al.: LightGBM: A Highly Efficient Gradient Boosting Decision Tree. NeurIPS 2017.
+    """
+
+    file: ClassVar[Literal["model.txt"]] = "model.txt"
+
+    kind: Literal["lightgbm"] = "lightgbm"
 
     def fit(
         self, data: TrainingData, *, seed: int, trials: int | None = None, warm_start: dict[str, Any] | None = None

@@ -29,7 +29,8 @@ class Cleaning(Frozen):
     """What is done to the training rows before a model sees them."""
 
     drop_duplicates: bool = Field(
-        default=True, description="Keep one of the rows that agree in every feature, the label and the event time."
+        default=True,
+        description="Keep one of the rows that agree in every feature, the label, the event time and the group.",
     )
     rare: int = Field(
         20, ge=1, description="A category with fewer training rows than this is treated like one never seen before."
@@ -70,7 +71,7 @@ class Cleaning(Frozen):
             return frame
         from continuous_training.trainers import _frames
 
-        return _frames.without_duplicates(frame, (*features.columns, task.label, task.event_time))
+        return _frames.without_duplicates(frame, (*features.columns, *task.columns))
 
 
 class Preparation(Frozen):
@@ -168,9 +169,10 @@ def encode_label(
     Parameters
     ----------
     series
-        The label column. True/false, whole numbers and text name classes; a regression label is a number.
+        The label column. True/false, whole numbers and text name classes; a regression label is a number, a relevance
+        a whole number from 0 to 30.
     task
-        For regression the values are returned as they are, with no classes.
+        For regression the values are returned as they are, and so is the relevance in ranking, with no classes.
     classes
         The classes of a trained model. Without them, they are learned from `series` (give it the training rows), and
         the label must be fit for training. With them, nothing is learned: a label of another class is unknown, and a
@@ -185,4 +187,6 @@ def encode_label(
 
     if task.kind == "regression":
         return _frames.regression_label(series, task.label, learn=classes is None), ()
+    if task.kind == "ranking":
+        return _frames.relevance(series, task.label, learn=classes is None), ()
     return _frames.class_label(series, task.label, classes)

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from continuous_training.core.task import TaskKind
 from continuous_training.trainers.base import Fitted, Model, Trainer, TrainingData
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-Kind = Literal["classification", "regression"]
 Estimator = Literal[
     "DecisionTreeClassifier",
     "DecisionTreeRegressor",
@@ -30,7 +30,7 @@ Estimator = Literal[
     "RandomForestRegressor",
     "Ridge",
 ]
-ESTIMATORS: dict[Kind, tuple[Estimator, ...]] = {
+ESTIMATORS: dict[TaskKind, tuple[Estimator, ...]] = {
     "classification": (
         "DecisionTreeClassifier",
         "ExtraTreesClassifier",
@@ -72,8 +72,9 @@ class Sklearn(Trainer):
     kind: Literal["sklearn"] = "sklearn"
     estimator: Estimator = Field(description="Class of scikit-learn; its name says whether it classifies.")
 
-    def check(self, kind: Kind) -> None:
+    def check(self, kind: TaskKind) -> None:
         """Raise `ValueError` when the estimator does not learn that kind of task."""
+        super().check(kind)
         if self.estimator not in ESTIMATORS[kind]:
             msg = f"trainer.estimator: {self.estimator} is not for {kind}; allowed: {', '.join(ESTIMATORS[kind])}"
             raise ValueError(msg)

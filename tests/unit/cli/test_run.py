@@ -75,8 +75,23 @@ def test_drift_ends_with_5_and_trains_unless_it_is_told_not_to(ct: Ct, deploymen
     (facts,) = json.loads(said.out)
     assert (facts["answer"], facts["request"]["reason"]) == ("yes", "drift")
     assert len(deployment.ledger.runs("m")) == 1
-    nothing = ct("run", "watch", "m", "--json")
+    nothing = ct("run", "watch", "m", "--decide-only", "--json")
     assert (nothing.code, json.loads(nothing.out)) == (0, [])
+    assert len(deployment.ledger.runs("m")) == 1
+
+
+def test_a_watch_first_begins_the_retraining_that_was_decided_on_and_never_begun(
+    ct: Ct, deployment: Deployment
+) -> None:
+    deployment.land(55, drift_after=40)
+    (facts,) = json.loads(ct("run", "watch", "m", "--decide-only", "--json").out)
+    later = ct("run", "watch", "m", "--json")
+    assert (later.code in (0, 3), json.loads(later.out)) == (True, [])
+    newest, _ = deployment.ledger.runs("m")
+    assert newest.run.reason.episode == facts["request"]["episode"]
+    assert newest.outcome in {"promoted", "kept"}
+    again = ct("run", "watch", "m", "--json")
+    assert (again.code, json.loads(again.out), len(deployment.ledger.runs("m"))) == (0, [], 2)
 
 
 def test_a_watch_trains_when_the_answer_is_yes(ct: Ct, deployment: Deployment) -> None:

@@ -6,10 +6,19 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from alibi_detect.cd import ChiSquareDrift, KSDrift, TabularDrift
+from alibi_detect.cd import ChiSquareDrift, CVMDrift, FETDrift, KSDrift, TabularDrift
 
 from continuous_training.core.task import Features
-from continuous_training.detectors import KS, AlibiChiSquare, AlibiKS, AlibiTabular, ChiSquare
+from continuous_training.detectors import (
+    KS,
+    AlibiChiSquare,
+    AlibiClassifier,
+    AlibiCVM,
+    AlibiFET,
+    AlibiKS,
+    AlibiTabular,
+    ChiSquare,
+)
 
 FEATURES = Features(numeric=("x", "y"), categorical=("c", "two"))
 
@@ -107,3 +116,46 @@ def test_nothing_is_printed_or_warned_about_when_alibi_is_loaded():
     )
     done = subprocess.run([sys.executable, "-W", "always", "-c", code], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_alibi_cvm_is_alibis_own_detector(frames):
+    reference, current = (codes(frame) for frame in frames)
+    expected = CVMDrift(reference[:, :2]).predict(current[:, :2])["data"]
+    detector = AlibiCVM()
+    scores = detector.score(detector.fit(frames[0], FEATURES), frames[1], FEATURES)
+    assert [score.p_value for score in scores] == expected["p_val"].tolist()
+    assert [score.statistic for score in scores] == expected["distance"].tolist()
+
+
+def test_the_effect_of_alibi_cvm_is_the_root_of_the_mean_squared_gap():
+    detector = AlibiCVM(columns=("x",))
+    apart = detector.fit(rows(0, 500), FEATURES)
+    [score] = detector.score(apart, rows(1, 500, shift=90.0), FEATURES)
+    assert score.effect == pytest.approx(1 / np.sqrt(3), abs=0.01)
+
+
+def test_alibi_fet_is_alibis_own_detector_in_both_directions(frames):
+    reference, current = (codes(frame)[:, 3:] for frame in frames)
+    expected = FETDrift(reference, alternative="two-sided").predict(current)["data"]
+    detector = AlibiFET(columns=("two",))
+    [score] = detector.score(detector.fit(frames[0], FEATURES), frames[1], FEATURES)
+    assert (score.p_value, score.statistic) == (expected["p_val"][0], expected["distance"][0])
+
+
+def test_alibi_fet_leaves_columns_with_more_categories_alone_and_says_so(frames):
+    detector = AlibiFET()
+    several, binary = detector.score(detector.fit(frames[0], FEATURES), frames[1], FEATURES)
+    assert several.exceeded is None
+    assert "9 categories; Fisher's exact test takes two" in several.note
+    assert binary.exceeded is not None
+
+
+@pytest.mark.parametrize(("shift", "expected"), [(0.0, False), (0.8, True)])
+def test_alibi_classifier_sees_a_change_and_no_other(shift, expected):
+    reference, current = rows(0, 1500), rows(1, 1500, shift)
+    detector = AlibiClassifier(sample=800)
+    state = np.random.get_state()[1].copy()  # noqa: NPY002 - the state others would see
+    [score] = detector.score(detector.fit(reference, FEATURES), current, FEATURES)
+    assert score.exceeded is expected
+    assert (score.column, score.effect) == (None, score.statistic)
+    assert np.array_equal(np.random.get_state()[1], state), "the generator of others is left as it was"  # noqa: NPY002

@@ -19,6 +19,33 @@ FRAME = pd.DataFrame(
 )
 
 
+@pytest.mark.parametrize(
+    ("values", "numeric"),
+    [
+        ([0.25, 0.5], True),
+        ([0, 1], True),
+        ([True, False], False),
+        (["no", "yes"], False),
+        (pd.Categorical([1, 2]), False),
+        (pd.array([1, None], dtype="Int64"), True),
+    ],
+    ids=["float", "int", "bool", "text", "category", "nullable"],
+)
+def test_a_column_that_is_no_feature_is_measured_by_its_type(values, numeric):
+    frame = pd.DataFrame({"prediction": values})
+    prepared = PSI(columns=("prediction",)).fit(frame, FEATURES)
+    assert ("0.edges" in prepared) is numeric
+
+
+def test_a_column_that_the_reference_lacks_is_inconclusive_whatever_it_holds_now():
+    detector = PSI(columns=("prediction", "x"))
+    prepared = detector.fit(FRAME, FEATURES)
+    absent, present = detector.score(prepared, FRAME.assign(prediction="yes"), FEATURES)
+    assert (absent.column, absent.exceeded, absent.reference_rows, absent.current_rows) == ("prediction", None, 0, 300)
+    assert absent.note.endswith("prediction is there where a model has predicted, or once labels are known")
+    assert present.exceeded is False
+
+
 def measured(detector, features=FEATURES):
     return [score.column for score in detector.score(detector.fit(FRAME, features), FRAME, features)]
 

@@ -7,10 +7,13 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from river import drift
 
 from continuous_training.core.task import Features
 from continuous_training.detectors import PageHinkley
+from continuous_training.detectors import _page_hinkley_moving as maths
 from continuous_training.detectors._page_hinkley import excess
+from river_alarms import numbers, river_alarms
 
 X = Features(numeric=("x",))
 
@@ -106,3 +109,37 @@ def test_any_column_may_be_the_signal():
 def test_rows_with_a_missing_signal_are_left_out():
     holes = {"error": np.where(np.arange(2000) % 2, _two(0.5).repeat(2), math.nan)}
     assert score({"error": _two()}, holes).current_rows == 1000
+
+
+FORMS = st.fixed_dictionaries(
+    {
+        "min_instances": st.sampled_from([1, 30, 100]),
+        "delta": st.sampled_from([0.0, 0.005, 0.25]),
+        "threshold": st.sampled_from([5.0, 20.0, 50.0]),
+        "alpha": st.sampled_from([1.0, 0.9999, 0.9]),
+        "mode": st.sampled_from(["up", "down", "both"]),
+    }
+)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 10**6), FORMS)
+def test_alarms_of_the_form_with_a_moving_mean_are_those_of_river(seed, form):
+    values = numbers(seed)
+    assert maths.alarms(values, **form).tolist() == river_alarms(drift.PageHinkley(**form), values)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.sampled_from([0.0, 1.0, 4.0]), max_size=60), FORMS)
+def test_short_streams_full_of_ties_give_the_alarms_of_river(values, form):
+    form |= {"min_instances": 1, "threshold": form["threshold"] / 5}
+    assert maths.alarms(np.array(values), **form).tolist() == river_alarms(drift.PageHinkley(**form), values)
+
+
+def test_rows_where_rounding_decides_are_gone_over_one_by_one(monkeypatch):
+    values = np.concatenate([numbers(seed) for seed in range(8)])
+    expected = river_alarms(drift.PageHinkley(), values)
+    assert len(expected) > 10
+    assert maths.alarms(values).tolist() == expected
+    monkeypatch.setattr(maths, "_ROUNDING", 10.0)
+    assert maths.alarms(values).tolist() == expected

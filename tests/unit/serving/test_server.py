@@ -12,7 +12,7 @@ import pytest
 from continuous_training.deployers.processes import STARTUP_SECONDS, ServerProcess
 from continuous_training.serving.app import MAX_BODY
 from continuous_training.serving.scoring import MAX_ROWS
-from continuous_training.trainers import Sklearn
+from continuous_training.trainers import Ensemble, Sklearn
 from served_model import FEATURES, MODEL, ask, expected, listening, make_rows, pointer, records, train
 
 ROW = {"distance": 900.0, "wind": 3.0, "carrier": "UA"}
@@ -169,8 +169,11 @@ def test_a_scikit_learn_model_is_served_the_same_way(home):
     assert answered == pytest.approx(expected(home, "d", rows), rel=0, abs=1e-9)
 
 
-def test_a_server_of_a_lightgbm_model_loads_no_library_for_training(home):
-    with listening() as listener, ServerProcess(pointer(home, 1), listener) as server:
+@pytest.mark.parametrize("bundle", ["a", "voting"])
+def test_a_server_of_a_lightgbm_model_loads_no_library_for_training(home, bundle):
+    if bundle == "voting":
+        train(home / "bundles" / bundle, 3, Ensemble(rounds=20))
+    with listening() as listener, ServerProcess(pointer(home, 1, bundle), listener) as server:
         assert server.report(STARTUP_SECONDS) == ""
         loaded = {mapped.path for mapped in psutil.Process(server.process.pid).memory_maps()}
     assert any("lightgbm" in path for path in loaded)

@@ -29,6 +29,7 @@ def test_rows_of_the_window_are_kept_as_they_were_read(deployment: Deployment) -
     run, results = deployment.train(SPEC, until="collect", as_of=day(55))
     assert results["collect"].facts == {
         "rows": 2000, "labelled": 2000, "window": "2024-01-11T00:00Z/2024-02-20T00:00Z", "as_of": "2024-02-21T00:00:00+00:00",
+        "quarantined": 0,
     }  # fmt: skip
     path = deployment.store.fetch(results["collect"].outputs["rows"], deployment.home)
     rows = pd.read_parquet(path)

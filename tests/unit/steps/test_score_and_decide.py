@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import small_deployment
@@ -95,13 +96,50 @@ def test_the_first_decision_on_a_window_stands_when_other_evidence_comes_later(c
     assert len(champion.ledger.decisions("m")) == 1
 
 
-def test_a_window_without_rows_is_inconclusive(champion: Deployment) -> None:
+@pytest.mark.parametrize(("triage", "answer"), [(None, "inconclusive"), ({}, "no")], ids=["no triage", "triage"])
+def test_a_window_without_rows_is_inconclusive_or_known_to_be_broken(
+    champion: Deployment, triage: dict[str, Any] | None, answer: str
+) -> None:
     champion.land(65, lambda rows: rows[(rows["at"] < day(40)) | (rows["at"] >= day(50))])
-    _, results = champion.watch(WITH_PERFORMANCE)
+    model = small_deployment.spec(performance=PERFORMANCE, triage=triage)
+    _, results = champion.watch(model)
     assert results["score"].facts["rows"] == 0
-    assert results["decide"].facts["answer"] == "inconclusive"
+    assert results["decide"].facts["answer"] == answer
+    assert (
+        [defect.kind for defect in evidence(champion, results).defects] == [] if triage is None else ["partial_window"]
+    )
     assert set(results["decide"].facts["signals"].values()) == {"inconclusive"}
     assert next_window_end(SPEC, champion.settings) == day(60)
+
+
+def test_a_rule_for_each_value_of_a_column_is_measured_where_there_are_enough_rows(champion: Deployment) -> None:
+    def wrong_for_b(rows: pd.DataFrame) -> pd.DataFrame:
+        turned = (rows["at"] >= day(40)) & (rows["carrier"] == "b")
+        rare = rows.index % 100 == 0
+        return rows.assign(
+            late=rows["late"].where(~turned, 1 - rows["late"]), carrier=rows["carrier"].where(~rare, "c")
+        )
+
+    champion.land(55, wrong_for_b)
+    rules = [{"name": "low", "metric": "roc_auc", "below": 0.6, "by": "carrier", "rows": 100}]
+    _, results = champion.watch(small_deployment.spec(performance=rules, triage=None))
+    scores = evidence(champion, results).performance
+    assert [(score.rule, score.slice, score.exceeded) for score in scores] == [
+        ("low", "carrier=a", False),
+        ("low", "carrier=b", True),
+    ]
+    assert results["decide"].facts["request"]["reason"] == "performance"
+    assert "roc_auc where carrier=b" in results["decide"].facts["why"]
+
+
+def test_a_rule_whose_column_has_no_frequent_value_is_inconclusive_and_keeps_its_episode(champion: Deployment) -> None:
+    champion.land(65, lambda rows: rows.assign(late=rows["late"].where(rows["at"] < day(40), 1 - rows["late"])))
+    rule = {"name": "low", "metric": "roc_auc", "below": 0.6, "by": "carrier"}
+    champion.watch(small_deployment.spec(performance=[rule]))
+    _, results = champion.watch(small_deployment.spec(performance=[{**rule, "rows": 400}]))
+    assert results["decide"].facts["signals"]["low"] == "inconclusive"
+    assert "no value of carrier has 400 rows" in results["decide"].facts["why"]
+    assert [episode.kind for episode in champion.ledger.open_episodes("m")] == ["performance"]
 
 
 def test_a_window_without_labels_still_measures_drift(champion: Deployment) -> None:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from continuous_training.core.errors import ArtefactCorrupt, DataInvalid, DeploymentFailed
 from continuous_training.core.task import Features, Task
-from continuous_training.trainers import Cleaning, LightGBM, Preparation, Sklearn, TrainingData, encode_label
+from continuous_training.trainers import Cleaning, Ensemble, LightGBM, Preparation, Sklearn, TrainingData, encode_label
 from continuous_training.trainers.bundle import GOLDEN_ROWS, Manifest, load_bundle, make_bundle
 
 FLIGHTS = Features(numeric=("distance", "hour"), categorical=("carrier", "gate"))
@@ -41,6 +41,7 @@ def frame() -> pd.DataFrame:
 
 LABELS = {"binary": "late", "multiclass": "band", "regression": "delay"}
 TRAINERS = {
+    "ensemble": lambda _: Ensemble(rounds=10, threads=1),
     "lightgbm": lambda _: LightGBM(rounds=10, threads=1),
     "sklearn": lambda kind: Sklearn(
         estimator="RandomForestRegressor" if kind == "regression" else "RandomForestClassifier",
@@ -94,6 +95,7 @@ def test_the_same_model_makes_the_same_files(trainer, kind):
 
 
 def test_a_bundle_is_three_files():
+    assert sorted(made("ensemble")) == ["bundle.json", "golden.json", "model.json"]
     assert sorted(made("lightgbm")) == ["bundle.json", "golden.json", "model.txt"]
     assert sorted(made("sklearn")) == ["bundle.json", "golden.json", "model.skops"]
 
@@ -317,6 +319,7 @@ print(bundle.answer({{"distance": [900.0, None], "hour": [3, 4], "carrier": ["AA
 @pytest.mark.parametrize(
     ("trainer", "blocked"),
     [
+        ("ensemble", ["pandas", "pyarrow", "sklearn", "skops", "optuna", "mlflow", "airflow"]),
         ("lightgbm", ["pandas", "pyarrow", "sklearn", "skops", "optuna", "mlflow", "airflow"]),
         ("sklearn", ["pandas", "pyarrow", "lightgbm", "optuna", "mlflow", "airflow"]),
     ],

@@ -394,6 +394,26 @@ def test_a_regression_label_that_is_no_number_is_refused(values, message):
         encode_label(pd.Series(values), PREDICT)
 
 
+RANK = Task(kind="ranking", label="relevance", event_time="at", group="session")
+
+
+def test_a_relevance_is_a_whole_number_or_unknown():
+    label, classes = encode_label(pd.Series([0, 2, None, 30]), RANK)
+    assert classes == ()
+    np.testing.assert_array_equal(label, [0, 2, np.nan, 30])
+
+
+@pytest.mark.parametrize("wrong", [-1, 0.5, 31])
+def test_a_relevance_that_is_no_small_whole_number_is_refused_with_the_value_seen(wrong):
+    with pytest.raises(DataInvalid, match=f"label 'relevance' holds {wrong}.*a whole number from 0 .* to 30"):
+        encode_label(pd.Series([0, 1, wrong]), RANK)
+
+
+def test_the_same_row_in_two_groups_is_no_duplicate():
+    rows = pd.DataFrame({"x": [1.0, 1.0, 1.0], "relevance": [0, 0, 0], "at": [1, 1, 1], "session": ["a", "b", "b"]})
+    assert len(Cleaning().clean(rows, Features(numeric=("x",)), RANK)) == 2
+
+
 def test_the_label_is_not_changed_in_place():
     series = pd.Series([1.0, inf])
     encode_label(series, PREDICT)

@@ -1,0 +1,112 @@
+"""`ct replay`: try retraining policies on a model's own history before one is switched on."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from continuous_training import spec_errors, strict_yaml
+from continuous_training.cli.models import load_model
+from continuous_training.core.errors import SpecError
+from continuous_training.replay import replay as walk_history
+from continuous_training.replay.page import page
+from continuous_training.settings import Settings
+from continuous_training.spec import ModelSpec
+
+if TYPE_CHECKING:
+    import argparse
+
+    from continuous_training.replay import ReplayReport
+
+OF_A_POLICY = ("retraining", "drift", "performance", "triage")
+PROXY = {"rounds": 60, "parameters": {"num_leaves": 15, "learning_rate": 0.1}, "tuning": {"trials": 0}}
+
+
+def replay(options: argparse.Namespace) -> int:
+    """Replay the model's own policy and those of `--policy`, print a table, and write the page."""
+    settings = Settings.from_environment()
+    spec = load_model(options.model, settings)
+    spec = _with_proxy(spec) if options.proxy else spec
+    variants = {"model file": spec} | {Path(file).stem: _with_policy(spec, Path(file)) for file in options.policy}
+    report = walk_history(
+        spec, variants, settings, start=options.since, end=options.to, proxy=options.proxy, jobs=options.jobs, say=_say
+    )
+    out = Path(options.out or Path(settings.home) / "replay" / f"{spec.model}.html")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(page(report), encoding="utf-8")
+    if options.json:
+        print(report.model_dump_json(indent=1))
+    else:
+        print(_table(report))
+    _say(f"page: {out}")
+    return 0
+
+
+def _with_proxy(spec: ModelSpec) -> ModelSpec:
+    kind = "ranking" if spec.task.kind == "ranking" else "lightgbm"
+    return ModelSpec.model_validate(spec.model_dump() | {"trainer": {"kind": kind, **PROXY}})
+
+
+def _with_policy(spec: ModelSpec, file: Path) -> ModelSpec:
+    """Return the model with the parts of a policy file in place of its own."""
+    document = strict_yaml.read(file)
+    others = sorted(set(document.data) - set(OF_A_POLICY))
+    if others:
+        msg = (
+            f"{document.where((others[0],))}: {others[0]}: a policy file has only {', '.join(OF_A_POLICY)}; a replay compares "
+            "policies of one model. Nothing was run; a retry gives the same."
+        )
+        raise SpecError(msg)
+    try:
+        return ModelSpec.model_validate(spec.model_dump() | document.data)
+    except ValidationError as error:
+        raise spec_errors.explain_validation(error, document, ModelSpec) from None
+
+
+def _table(report: ReplayReport) -> str:
+    sign = "higher" if report.greater_is_better else "lower"
+    told = "; fast learner instead of the trainer" if report.proxy else ""
+    span = f"{report.windows[0].start:%Y-%m-%d} to {report.windows[-1].end:%Y-%m-%d}"
+    head = f"{report.model}: {len(report.windows)} windows, {span}; mean {report.metric} ({sign} is better){told}"
+    rows = [("policy", "retrainings", "promoted", report.metric, "of the gain", "timing", "seconds")]
+    rows += [
+        (
+            each.name,
+            str(len(each.retrainings)),
+            str(len(each.promoted)),
+            _number(each.mean),
+            _share(each.share_of_gain),
+            _number(each.timing_skill, 2),
+            f"{each.seconds:.1f}",
+        )
+        for each in report.policies
+    ]
+    bests = [report.oracle[min(len(each.retrainings), len(report.oracle) - 1)] for each in report.policies]
+    rulers = [
+        *((ruler.name, ruler) for ruler in report.rulers),
+        *((f"oracle for {each.name}", best) for each, best in zip(report.policies, bests, strict=True)),
+    ]
+    rows += [(name, str(ruler.retrainings), "", _number(ruler.mean), "", "", "") for name, ruler in rulers]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in rows
+    ]
+    return "\n".join([head, *(line.rstrip() for line in lines)])
+
+
+def _number(value: float | None, digits: int = 4) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0%}"
+
+
+def _say(text: Any) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,39 @@
+"""alibi-detect's CVMDrift of numeric columns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from continuous_training.core.task import Features
+from continuous_training.detectors.base import AlibiDetector, Prepared
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from continuous_training.core.scores import DriftScore
+    from continuous_training.detectors._columns import Rows
+
+
+class AlibiCVM(AlibiDetector):
+    """Test numeric columns with `alibi_detect.cd.CVMDrift`, the two-sample Cramér-von Mises test.
+
+    The effect is the root of the mean squared gap between the two distribution functions. Rows with a missing value are
+    left out of that column only. Source: Anderson (1962), On the distribution of the two-sample Cramér-von Mises
+    criterion.
+    """
+
+    kind: Literal["alibi_cvm"] = "alibi_cvm"
+
+    types = frozenset({"numeric"})
+
+    def fit(self, reference: pd.DataFrame, features: Features) -> Prepared:
+        """Return the values of a sample of the reference."""
+        from continuous_training.detectors import _columns
+
+        return _columns.fit(self, _columns.spread(reference, self.sample), features, prepare=_columns.keep)
+
+    def score(self, prepared: Prepared, current: Rows, features: Features) -> list[DriftScore]:
+        """Ask alibi-detect for the p-value of each column."""
+        from continuous_training.detectors import _alibi, _columns
+
+        return _columns.score(self, prepared, current, features, _columns.Measures(numbers=_alibi.cvm))

@@ -1,0 +1,129 @@
+"""Read the evidence of one window as named signals: fired, quiet or inconclusive, each with its worst number in words."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from continuous_training.core.decisions import Evidence, Signal
+from continuous_training.core.scores import MATURED_SHARE, DriftScore, PerformanceScore
+
+State = Literal["fired", "quiet", "inconclusive"]
+
+_MOST_NOTES = 3
+_TINY = 1e-300
+
+
+def signals(evidence: Evidence, *, held: frozenset[str] = frozenset(), hysteresis: float = 0.0) -> tuple[Signal, ...]:
+    """Return what each detector and each performance rule says of this window alone.
+
+    The scores of one detector, or of one rule in its slices, are one signal: fired when a score lies beyond its
+    threshold, quiet when none of those that could be measured does, inconclusive when none could be measured. (A column
+    that can never be measured, say a constant one, would otherwise keep every window inconclusive and every episode
+    open.)
+
+    Parameters
+    ----------
+    held:
+        Names of signals that had fired in the window before: they stay fired until their values come back further than
+        the threshold.
+    hysteresis:
+        How much further, as a share of the threshold.
+    """
+    by_detector: dict[str, list[DriftScore]] = {}
+    for score in evidence.drift:
+        by_detector.setdefault(score.detector, []).append(score)
+    by_rule: dict[str, list[PerformanceScore]] = {}
+    for quality in evidence.performance:
+        by_rule.setdefault(rule_name(quality), []).append(quality)
+    found = [
+        _drift_signal(name, [_nearer(score, hysteresis) for score in scores] if name in held and hysteresis else scores)
+        for name, scores in by_detector.items()
+    ]
+    found += [
+        _performance_signal(
+            name, [_closer(score, hysteresis) for score in scores] if name in held and hysteresis else scores
+        )
+        for name, scores in by_rule.items()
+    ]
+    return tuple(found)
+
+
+def rule_name(score: PerformanceScore) -> str:
+    """Return the name of the rule that asked for a score: its own, or the metric with its limit."""
+    if score.rule:
+        return score.rule
+    line = "" if score.line == "final" else f"{score.line} "
+    return f"{line}{score.estimate.metric} {_limits(score)}".rstrip()
+
+
+def _limits(score: PerformanceScore) -> str:
+    sides = (("below", score.below), ("above", score.above))
+    return " or ".join(f"{side} {limit:g}" for side, limit in sides if limit is not None)
+
+
+def _nearer(score: DriftScore, share: float) -> DriftScore:
+    factor = 1 - share if score.measure == "statistic" else 1 / (1 - share)
+    return score.model_copy(update={"threshold": score.threshold * factor})
+
+
+def _closer(score: PerformanceScore, share: float) -> PerformanceScore:
+    limits = {
+        "below": None if score.below is None else score.below + share * abs(score.below),
+        "above": None if score.above is None else score.above - share * abs(score.above),
+    }
+    return score.model_copy(update={**limits, "rule": rule_name(score)})
+
+
+def _drift_signal(name: str, scores: Sequence[DriftScore]) -> Signal:
+    measured = [score for score in scores if score.exceeded is not None]
+    blank = [score for score in scores if score.exceeded is None]
+    notes = "; ".join([*dict.fromkeys(score.note for score in blank if score.note)][:_MOST_NOTES]) or "no reason given"
+    if not measured:
+        return Signal(name=name, kind="drift", state="inconclusive", text=f"{name} could not be measured: {notes}")
+    beyond = sum(bool(score.exceeded) for score in measured)
+    text = _drift_text(max(measured, key=_severity))
+    if len(scores) > 1:
+        text += f"; {beyond} of {len(scores)} columns beyond"
+    if blank:
+        text += f", {len(blank)} not measured ({notes})"
+    return Signal(name=name, kind="drift", state="fired" if beyond else "quiet", text=text)
+
+
+def _severity(score: DriftScore) -> tuple[bool, float]:
+    value = abs(score.value or 0.0)
+    low, high = (value, abs(score.threshold)) if score.measure == "p_value" else (abs(score.threshold), value)
+    return bool(score.exceeded), high / max(low, _TINY)
+
+
+def _drift_text(score: DriftScore) -> str:
+    number, side = (score.detector, "above") if score.measure == "statistic" else (f"{score.detector} p-value", "below")
+    value = score.value or 0.0
+    beyond = value > score.threshold if score.measure == "statistic" else value < score.threshold
+    text = f"{score.column or 'all columns together'}: {number} {value:.3g} {side if beyond else f'not {side}'} {score.threshold:.3g}"
+    if beyond and not score.exceeded:
+        return f"{text}, but the effect of {score.effect or 0.0:.3g} is under {score.minimum_effect:.3g}"
+    return text
+
+
+def _performance_signal(name: str, scores: Sequence[PerformanceScore]) -> Signal:
+    measured = [score for score in scores if score.exceeded is not None]
+    fired = [score for score in measured if score.exceeded]
+    state: State = "inconclusive" if not measured else "fired" if fired else "quiet"
+    told = (fired or measured or scores)[0]
+    text = _performance_text(told)
+    if len(scores) > 1:
+        text += f"; {len(fired)} of {len(scores)} slices beyond"
+    return Signal(name=name, kind="performance", state=state, text=text)
+
+
+def _performance_text(score: PerformanceScore) -> str:
+    estimate = score.estimate
+    what = f"{'' if score.line == 'final' else f'{score.line} '}{estimate.metric}"
+    what += f" where {score.slice}" if score.slice else ""
+    if estimate.value is None:
+        return f"{what} could not be measured: {estimate.note or 'no reason given'}"
+    if score.exceeded is None:
+        return f"{score.matured:.0%} of the labels are known, at least {MATURED_SHARE:.0%} are needed"
+    text = f"{what} {estimate.value:.3g} {'' if score.exceeded else 'not '}{_limits(score)}"
+    if estimate.low is None or estimate.high is None:
+        return text
+    return f"{text} (interval {estimate.low:.3g} to {estimate.high:.3g})"

@@ -1,0 +1,123 @@
+"""A replay is what would have happened: the same decisions as live, at most one training each, and it goes on."""
+
+import json
+from datetime import timedelta
+
+import pytest
+
+import small_model
+from continuous_training import cli
+from continuous_training.core.errors import UsageError
+from continuous_training.ledger import Ledger
+from continuous_training.replay import replay
+from continuous_training.replay.page import page
+from continuous_training.settings import Settings
+
+DAYS, DRIFT_AFTER = 101, 60
+FIRST, LAST = small_model.START + timedelta(days=40), small_model.START + timedelta(days=100)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("replayed")
+    small_model.land(folder, days=DAYS, drift_after=DRIFT_AFTER)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def settings(home):
+    return Settings.from_environment({"CT_HOME": str(home)})
+
+
+def replayed(settings, spec, policies=None, *, jobs=1, said=None):
+    return replay(
+        spec,
+        policies or {"own": spec},
+        settings,
+        start=FIRST,
+        end=None,
+        proxy=False,
+        jobs=jobs,
+        say=(said if said is not None else []).append,
+    )
+
+
+def test_live_decisions_and_promotions_are_those_of_the_replay(home, settings, monkeypatch, capsys):
+    models = home / "models"
+    models.mkdir()
+    (models / "m.yaml").write_text(json.dumps(small_model.document()))
+    for name, value in {"CT_HOME": home, "CT_MODELS": models}.items():
+        monkeypatch.setenv(name, str(value))
+    as_of = (FIRST + timedelta(days=1)).isoformat()
+    assert cli.main(["run", "train", "m", "--as-of", as_of]) == 0
+    assert cli.main(["run", "watch", "m", "--as-of", (LAST + timedelta(days=1)).isoformat()]) in {0, 3}
+    capsys.readouterr()
+    live = Ledger(settings.ledger)
+    report = replayed(settings, small_model.spec())
+    [own] = report.policies
+    decided = [record.decision for record in reversed(live.decisions("m", 100))]
+    assert [one.answer for one in decided].count("yes") >= 1
+    assert list(own.decisions) == decided
+    promoted = [champion.data_cutoff for champion in reversed(live.history("m"))][1:]
+    assert list(own.promoted) == promoted
+
+
+def test_an_interrupted_replay_goes_on_and_says_the_same(settings):
+    spec = small_model.spec(retraining={"kind": "regret"})
+    whole = replayed(settings, spec)
+    again = replayed(settings, spec)
+    assert again == whole
+
+
+def test_policies_are_held_against_rulers_on_the_same_windows(settings):
+    spec = small_model.spec()
+    never = small_model.spec(drift=[], retraining={"kind": "signals"})
+    said = []
+    report = replayed(settings, spec, {"own": spec, "nothing": never}, said=said)
+    own, nothing = report.policies
+    assert nothing.retrainings == ()
+    assert nothing.mean == report.rulers[0].mean
+    assert nothing.share_of_gain == 0
+    assert own.retrainings
+    assert own.mean >= nothing.mean
+    for evenly, best in zip(report.evenly, report.oracle, strict=True):
+        assert best.mean >= evenly.mean
+    assert report.rulers[1].retrainings == len(report.windows) - 1
+    assert "policy 2 of 2" in said
+
+
+def test_the_page_is_one_file_that_shows_names_as_text(settings):
+    spec = small_model.spec()
+    html = page(replayed(settings, spec, {"<script>alert(1)</script>": spec}))
+    assert "<script>" not in html
+    assert "&lt;script&gt;" in html
+    assert "http" not in html.replace("http-equiv", "")
+    assert html.count("<svg") == 2
+
+
+def test_too_short_a_history_is_refused_with_what_to_do(settings):
+    spec = small_model.spec()
+    with pytest.raises(UsageError, match="at least 2 are needed; give an earlier --from or a later --to"):
+        replay(spec, {"own": spec}, settings, start=LAST, end=None, proxy=False, jobs=1, say=print)
+
+
+def test_the_command_takes_policies_from_files_and_prints_a_table(home, settings, tmp_path, monkeypatch, capsys):
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / "m.yaml").write_text(json.dumps(small_model.document()))
+    policy = tmp_path / "patient.yaml"
+    policy.write_text("retraining: {kind: signals, persistence: {windows: 2, of: 3}}\n")
+    for name, value in {"CT_HOME": home, "CT_MODELS": models}.items():
+        monkeypatch.setenv(name, str(value))
+    out = tmp_path / "page.html"
+    assert cli.main(["replay", "m", "--from", FIRST.isoformat(), "--policy", str(policy), "--out", str(out)]) == 0
+    table = capsys.readouterr().out
+    assert "patient" in table
+    assert "every window" in table
+    assert out.read_text().startswith("<!doctype html>")
+    policy.write_text("retraining: {kind: signals, persistance: {windows: 2, of: 3}}\n")
+    assert cli.main(["replay", "m", "--policy", str(policy), "--out", str(out)]) == 2
+    assert "did you mean 'persistence'?" in capsys.readouterr().err
+    policy.write_text("seed: 3\n")
+    assert cli.main(["replay", "m", "--policy", str(policy), "--out", str(out)]) == 2
+    assert "a policy file has only retraining, drift, performance, triage" in capsys.readouterr().err
