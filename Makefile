@@ -6,7 +6,7 @@ PYTHON := $(shell for p in python3.11 python3.12 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' >/dev/null 2>&1 && { echo $$p; break; }; done)
 PYTEST_ARGS ?=
 
-.PHONY: install demo test lint bench docs lock clean
+.PHONY: install demo replay test lint bench docs lock clean
 
 install: $(VENV)/installed
 
@@ -21,6 +21,10 @@ $(VENV)/installed: requirements.txt setup.py
 
 demo: install
 	@$(BIN)/python include/demo/story.py
+
+replay: install
+	@$(BIN)/python include/demo/flights.py $${CT_HOME:-.ct}/data/flights
+	@$(BIN)/ct replay flight_delays --proxy --from 2013-03-01 $(REPLAY_ARGS)
 
 test: install
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)

@@ -17,7 +17,7 @@ from continuous_training.core.task import Features, Task
 from continuous_training.core.window import Window, in_utc, last_tile_end
 from continuous_training.deployers import AnyDeployer, Local
 from continuous_training.detectors import ATTRIBUTION_PREFIX, COMPUTED_COLUMNS, AnyDetector
-from continuous_training.policies import AnyRetrainingPolicy, RegretPolicy, SignalPolicy
+from continuous_training.policies import AnyRetrainingPolicy, SignalPolicy
 from continuous_training.policies.promotion import PromotionPolicy
 from continuous_training.runners import AnyRunner, Subprocess
 from continuous_training.sources import AnySource
@@ -136,7 +136,7 @@ class ModelSpec(Frozen):
     trainer: AnyTrainer
     drift: tuple[AnyDetector, ...] = Field((), description="Detectors; each is one signal of the retraining policy.")
     performance: tuple[PerformanceRule, ...] = Field((), description="Limits of realised quality; each is one signal.")
-    retraining: AnyRetrainingPolicy = Field(default_factory=RegretPolicy)
+    retraining: AnyRetrainingPolicy = Field(default_factory=SignalPolicy)
     triage: Triage | None = Field(
         default_factory=Triage,
         description="Checks that tell a broken window from a changed world; a broken one is quarantined and retrains nothing. "

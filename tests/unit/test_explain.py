@@ -92,16 +92,16 @@ def test_the_present_is_the_moment_unless_another_is_given() -> None:
     assert f"Seen from {datetime.now(UTC):%Y}" in _words(explain(_demo()))
 
 
-def test_a_model_without_schedule_and_signals_is_retrained_by_regret() -> None:
-    text = _explained(drift=[], performance=[], retraining={})
+def test_a_model_without_signals_may_be_retrained_by_regret() -> None:
+    text = _explained(drift=[], performance=[], retraining={"kind": "regret"})
     assert "Retraining by schedule: never" in text
     assert "what it would have saved adds up past the policy's threshold" in text
     assert "written down as well" not in text
     assert "Anybody may ask for one by hand" in text
 
 
-def test_a_policy_of_signals_without_signals_is_retrained_by_hand_only() -> None:
-    text = _explained(drift=[], performance=[], retraining={"kind": "signals"})
+def test_a_model_without_schedule_and_signals_is_retrained_by_hand_only() -> None:
+    text = _explained(drift=[], performance=[], retraining={})
     assert "Retraining by schedule: never" in text
     assert "Retraining by evidence: never" in text
     assert "episode" not in text

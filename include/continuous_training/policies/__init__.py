@@ -8,14 +8,10 @@ from continuous_training.policies.net_value import NetValue
 from continuous_training.policies.regret import RegretPolicy
 from continuous_training.policies.signals import SignalPolicy
 
-_OF_SIGNALS = frozenset(SignalPolicy.model_fields) - frozenset(RegretPolicy.model_fields)
-
 
 def _with_kind(value: Any) -> Any:
-    """Add the kind where a model file leaves it out: `signals` when it uses one of their settings, else `regret`."""
-    if not isinstance(value, dict) or "kind" in value:
-        return value
-    return {"kind": "signals" if _OF_SIGNALS & value.keys() else "regret", **value}
+    """Add the kind where a model file leaves it out: `signals`."""
+    return {"kind": "signals", **value} if isinstance(value, dict) else value
 
 
 AnyRetrainingPolicy = Annotated[

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from small_deployment import Deployment, spec
 
 DRIFT = {"drift": [{"kind": "attribution"}]}
