@@ -87,9 +87,20 @@ def replay(
         [quality.of(bundle, window) if number >= first and bundle else None for number, window in enumerate(windows)]
         for first, bundle in enumerate(bundles)
     ]
+    report = _rulers(spec, windows, matrix, proxy=proxy)
+    results = []
+    for (name, one), own, by_end in zip(variants, ledgers, served, strict=True):
+        values = [quality.of(by_end[window.end], window) if window.end in by_end else None for window in windows]
+        results.append(_result(name, one, own, values, report))
+    quality.keep()
+    return report.model_copy(update={"policies": tuple(results)})
+
+
+def _rulers(spec: ModelSpec, windows: Sequence[Window], matrix: Matrix, *, proxy: bool) -> ReplayReport:
+    """Return the report without policies."""
     better = GREATER_IS_BETTER[spec.promotion.metric]
     best = rulers.oracle(matrix, greater_is_better=better)
-    report = ReplayReport(
+    return ReplayReport(
         model=spec.model,
         metric=spec.promotion.metric,
         greater_is_better=better,
@@ -104,12 +115,6 @@ def replay(
         evenly=tuple(_ruler("evenly", matrix, rulers.evenly(len(windows), number)) for number in range(len(best))),
         oracle=tuple(_ruler("oracle", matrix, moments) for moments in best),
     )
-    results = []
-    for (name, one), own, by_end in zip(variants, ledgers, served, strict=True):
-        values = [quality.of(by_end[window.end], window) if window.end in by_end else None for window in windows]
-        results.append(_result(name, one, own, values, report))
-    quality.keep()
-    return report.model_copy(update={"policies": tuple(results)})
 
 
 @contextlib.contextmanager

@@ -55,14 +55,7 @@ def do(context: Context) -> Output:
     )
     verdict = policy.judge(comparison)
     computed = computed_columns(y, prediction, spec.task, groups) | attributions(spec, challenger, judged)
-    reference = rows.assign(**dict.fromkeys(computed, np.nan))
-    for name, values in computed.items():
-        reference.iloc[hold_out, reference.columns.get_loc(name)] = values
-    outputs = {f"reference-{detector_key(detector)}": _fit(context, detector, reference) for detector in spec.drift}
-    if spec.triage is not None:
-        outputs[triage_key(spec.triage, spec.features)] = _stored(
-            context, spec.triage.fit(reference, spec.task, spec.features)
-        )
+    outputs = _references(context, rows, hold_out, computed)
     outputs["comparison"] = context.store.put(to_json(comparison.model_dump(mode="json")))
     outputs["verdict"] = context.store.put(to_json(verdict.model_dump(mode="json")))
     facts = {
@@ -79,6 +72,21 @@ def do(context: Context) -> Output:
 def groups_of(rows: pd.DataFrame, task: Task) -> NDArray[Any] | None:
     """Return the group of each row, as performance is measured by; `None` where nothing is ranked."""
     return None if task.group is None else rows[task.group].to_numpy()
+
+
+def _references(
+    context: Context, rows: pd.DataFrame, hold_out: slice, computed: dict[str, NDArray[np.float64]]
+) -> dict[str, str]:
+    """Store what detectors and triage keep of the rows; computed columns are known on the hold-out alone."""
+    spec = context.spec
+    reference = rows.assign(**dict.fromkeys(computed, np.nan))
+    for name, values in computed.items():
+        reference.iloc[hold_out, reference.columns.get_loc(name)] = values
+    outputs = {f"reference-{detector_key(detector)}": _fit(context, detector, reference) for detector in spec.drift}
+    if spec.triage is not None:
+        usual = spec.triage.fit(reference, spec.task, spec.features)
+        outputs[triage_key(spec.triage, spec.features)] = _stored(context, usual)
+    return outputs
 
 
 def detector_key(detector: Detector) -> str:
