@@ -170,10 +170,15 @@ class ModelSpec(Frozen):
         return problems
 
     def _signal_problems(self) -> list[str]:
+        given = [each.name for each in (*self.drift, *self.performance) if each.name]
+        problems = [
+            f"two signals are named {name!r}; name each once"
+            for name in sorted({n for n in given if given.count(n) > 1})
+        ]
         if not isinstance(self.retraining, SignalPolicy):
-            return []
+            return problems
         known = {*(detector.known_as for detector in self.drift), *(rule.signal for rule in self.performance)}
-        return [
+        return problems + [
             f"retraining: no detector or performance rule is called {name!r}; the signals are {', '.join(sorted(known)) or 'none'}"
             for name in sorted(self.retraining.names - known)
         ]

@@ -243,3 +243,12 @@ def test_windows_end_at_the_anchor_and_a_look_and_a_training_end_together() -> N
 def test_a_specification_cannot_be_changed() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         small_model.spec().seed = 3
+
+
+def test_a_name_is_that_of_one_signal() -> None:
+    twice = {
+        "drift": [{"kind": "psi", "name": "moved"}],
+        "performance": [{"metric": "roc_auc", "below": 0.6, "name": "moved"}],
+    }
+    with pytest.raises(ValidationError, match="two signals are named 'moved'; name each once"):
+        small_model.spec(**twice)

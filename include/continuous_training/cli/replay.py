@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -71,25 +71,7 @@ def _table(report: ReplayReport) -> str:
     told = "; fast learner instead of the trainer" if report.proxy else ""
     span = f"{report.windows[0].start:%Y-%m-%d} to {report.windows[-1].end:%Y-%m-%d}"
     head = f"{report.model}: {len(report.windows)} windows, {span}; mean {report.metric} ({sign} is better){told}"
-    rows = [("policy", "retrainings", "promoted", report.metric, "of the gain", "timing", "seconds")]
-    rows += [
-        (
-            each.name,
-            str(len(each.retrainings)),
-            str(len(each.promoted)),
-            _number(each.mean),
-            _share(each.share_of_gain),
-            _number(each.timing_skill, 2),
-            f"{each.seconds:.1f}",
-        )
-        for each in report.policies
-    ]
-    bests = [report.oracle[min(len(each.retrainings), len(report.oracle) - 1)] for each in report.policies]
-    rulers = [
-        *((ruler.name, ruler) for ruler in report.rulers),
-        *((f"oracle for {each.name}", best) for each, best in zip(report.policies, bests, strict=True)),
-    ]
-    rows += [(name, str(ruler.retrainings), "", _number(ruler.mean), "", "", "") for name, ruler in rulers]
+    rows = list(report.table())
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "  ".join(
@@ -100,13 +82,5 @@ def _table(report: ReplayReport) -> str:
     return "\n".join([head, *(line.rstrip() for line in lines)])
 
 
-def _number(value: float | None, digits: int = 4) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.0%}"
-
-
-def _say(text: Any) -> None:
+def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)

@@ -56,8 +56,8 @@ class Estimate(Frozen):
 class ShadowScore(Frozen):
     """By how much a model refitted on the rows just before a window beats the champion on that window.
 
-    `gain` is the mean over rows of champion's loss minus refitted model's loss (log loss or squared error in units of
-    the label's variance), so above zero the refitted model is better; `error` is its standard error.
+    `gain` is the mean over rows of champion's loss minus refitted model's loss (log loss, squared error in units of
+    the label's variance, or in ranking 1 - NDCG@10 of each group), so above zero the refitted model is better; `error` is its standard error.
     """
 
     gain: float | None = None

@@ -45,7 +45,8 @@ class Ledger(Champions, Decisions, Runs):
     def retraining_history(self, model: str) -> RetrainingHistory:
         """Return what the retraining policy needs to know of the past, as one moment saw it.
 
-        Signals of windows that the champion was made from are left out: they were measured from another reference. A
+        Signals of windows that the champion was made from are left out, for they were measured from another reference, and
+        so are those of windows with a defect, which measured the fault. A
         retraining counts once for each episode, at the latest moment it was asked for or begun; dry runs do not count.
         """
         with self.read() as connection:
@@ -58,7 +59,7 @@ class Ledger(Champions, Decisions, Runs):
                 recent=tuple(
                     row.decision.signals
                     for row in records
-                    if champion is None or row.decision.window.end > champion.data_cutoff
+                    if not row.evidence.defects and (champion is None or row.decision.window.end > champion.data_cutoff)
                 ),
                 shadows=_shadows(records, _began(connection, champion)),
                 requested=_requested(connection, model),

@@ -24,8 +24,6 @@ from continuous_training.ledger.episodes import (
     select_episodes,
 )
 
-_ALL = 10_000
-
 
 class DecisionRecord(Frozen):
     """A decision with its evidence, as it was written."""
@@ -107,9 +105,14 @@ class Decisions(Database):
         with self.read() as connection:
             return newest_decisions(connection, model, limit)
 
-    def quarantined(self, model: str) -> tuple[Window, ...]:
-        """Return the windows whose evidence names a defect, the newest first."""
-        return tuple(record.evidence.window for record in self.decisions(model, _ALL) if record.evidence.defects)
+    def quarantined(self, model: str, within: Window) -> tuple[Window, ...]:
+        """Return the windows that share rows with `within` and whose evidence names a defect, the newest first."""
+        known = tables.decisions.c
+        overlapping = (known.model == model) & (known.window_start < within.end) & (known.window_end > within.start)
+        newest_first = sa.select(known.evidence).where(overlapping).order_by(known.window_end.desc())
+        with self.read() as connection:
+            found = [Evidence.model_validate_json(text) for text in connection.execute(newest_first).scalars()]
+        return tuple(evidence.window for evidence in found if evidence.defects)
 
     def unanswered(self, model: str) -> RetrainingDecision | None:
         """Return the newest yes whose training run has not begun or not ended, or `None` when each had its run.

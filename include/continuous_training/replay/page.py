@@ -49,22 +49,10 @@ def page(report: ReplayReport) -> str:
 
 
 def _table(report: ReplayReport) -> str:
-    head = ("", "retrainings", "promoted", report.metric, "of the gain", "timing skill", "training seconds")
-    rows = [
-        (
-            each.name,
-            str(len(each.retrainings)),
-            str(len(each.promoted)),
-            _number(each.mean),
-            "-" if each.share_of_gain is None else f"{each.share_of_gain:.0%}",
-            _number(each.timing_skill, 2),
-            f"{each.seconds:.1f}",
-        )
-        for each in report.policies
-    ]
-    rows += [(each.name, str(each.retrainings), "", _number(each.mean), "", "", "") for each in report.rulers]
+    head, *rows = report.table()
     cells = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{''.join(f'<th>{escape(name)}</th>' for name in head)}</tr></thead><tbody>{cells}</tbody></table>"
+    named = "".join(f"<th>{escape(name)}</th>" for name in head)
+    return f"<table><thead><tr>{named}</tr></thead><tbody>{cells}</tbody></table>"
 
 
 def _frontier(report: ReplayReport) -> str:
@@ -169,7 +157,3 @@ class _Chart:
     def svg(self, parts: Sequence[str], title: str) -> str:
         """Return the picture."""
         return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>'
-
-
-def _number(value: float | None, digits: int = 4) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"

@@ -169,7 +169,7 @@ def _refit(spec: ModelSpec, settings: Settings, end: datetime) -> str | None:
 
 
 def _walk(spec: ModelSpec, settings: Settings, start: datetime, end: datetime) -> dict[datetime, str]:
-    return walk(spec, settings, start=start, end=end, say=lambda _: None)
+    return walk(spec, settings, start=start, end=end)
 
 
 def _told(results: Iterable[Result], what: str, total: int, say: Say) -> Iterator[Result]:
@@ -213,7 +213,11 @@ def _result(
         share_of_gain=_share(mean, never, every),
         timing_skill=_share(mean, report.evenly[number].mean, report.oracle[number].mean),
         seconds=sum(_seconds(store, record.run) for record in within),
-        decisions=tuple(record.decision for record in reversed(ledger.decisions(spec.model, MOST_WINDOWS))),
+        decisions=tuple(
+            record.decision
+            for record in reversed(ledger.decisions(spec.model, MOST_WINDOWS))
+            if record.decision.window.end <= ended
+        ),
     )
 
 

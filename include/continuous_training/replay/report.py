@@ -1,5 +1,7 @@
 """What a replay found, as data."""
 
+from collections.abc import Iterator
+
 from pydantic import Field
 
 from continuous_training.core.decisions import RetrainingDecision
@@ -37,6 +39,11 @@ class PolicyResult(Frozen):
     seconds: float = Field(description="Seconds that its trainings took.")
     decisions: tuple[RetrainingDecision, ...] = Field(description="Every decision, the oldest first.")
 
+    @property
+    def counted(self) -> int:
+        """Return the number of retrainings, at most one between two windows, that rulers are taken for."""
+        return min(len(self.retrainings), max(len(self.quality) - 1, 0))
+
 
 class ReplayReport(Frozen):
     """Policies and rulers over the same windows."""
@@ -50,3 +57,23 @@ class ReplayReport(Frozen):
     rulers: tuple[Ruler, ...] = Field(description="Never, every window, monthly.")
     evenly: tuple[Ruler, ...] = Field(description="0, 1, 2 ... retrainings spread evenly.")
     oracle: tuple[Ruler, ...] = Field(description="At most 0, 1, 2 ... at the best moments in hindsight.")
+
+    def table(self) -> Iterator[tuple[str, ...]]:
+        """Yield the rows that people read: a head, the policies, the rulers, and the oracle for each policy."""
+        yield ("policy", "retrainings", "promoted", self.metric, "of the gain", "timing skill", "training seconds")
+        for each in self.policies:
+            gain = "-" if each.share_of_gain is None else f"{each.share_of_gain:.0%}"
+            counts = (str(len(each.retrainings)), str(len(each.promoted)))
+            yield (each.name, *counts, shown(each.mean, 4), gain, shown(each.timing_skill, 2), f"{each.seconds:.1f}")
+        best = {f"oracle for {each.name}": self.oracle[each.counted] for each in self.policies}
+        for name, ruler in ({ruler.name: ruler for ruler in self.rulers} | best).items():
+            yield (name, str(ruler.retrainings), "", shown(ruler.mean, 4), "", "", "")
+
+
+def shown(value: float | None, digits: int) -> str:
+    """Return a number with so many digits after the point, or a dash.
+
+    >>> shown(None, 2), shown(0.5, 2)
+    ('-', '0.50')
+    """
+    return "-" if value is None else f"{value:.{digits}f}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from croniter import croniter
 
-from continuous_training.core.errors import Permanent
+from continuous_training.core.errors import DataInvalid, Permanent
 from continuous_training.core.run import Request
 from continuous_training.ledger import Ledger
 from continuous_training.steps import run_step
@@ -29,13 +29,16 @@ if TYPE_CHECKING:
 MOST_WINDOWS = 10_000
 
 
-def walk(
-    spec: ModelSpec, settings: Settings, *, start: datetime, end: datetime, say: Callable[[str], None]
-) -> dict[datetime, str]:
+def walk(spec: ModelSpec, settings: Settings, *, start: datetime, end: datetime) -> dict[datetime, str]:
     """Train at `start`, then look at every window up to `end`; return the bundle that served each, by the window's end.
 
     What the ledger of `settings` remembers from an earlier, interrupted walk is gone on from. A schedule's ticks are
     taken in their place between the looks.
+
+    Raises
+    ------
+    DataInvalid
+        The first training failed, or its gate refused: there is no champion to go on with.
     """
     ledger = Ledger(settings.ledger)
     if ledger.champion(spec.model) is None:
@@ -43,6 +46,13 @@ def walk(
             kind="train", reason="schedule", text="the replay begins", as_of=start + spec.task.label_delay
         )
         train(spec, request, settings, now=start + spec.task.label_delay)
+        if ledger.champion(spec.model) is None:
+            why = ledger.runs(spec.model, 1)[0].text
+            msg = (
+                f"the replay of {spec.model} has no first champion on {start:%Y-%m-%d}: {why}; begin at another moment with --from; "
+                "a retry gives the same"
+            )
+            raise DataInvalid(msg)
     while (tile := next_window_end(spec, settings)) is not None and tile <= end:
         moment = tile + spec.task.label_delay
         for tick in _ticks(spec, moment - spec.window.every, moment):
@@ -50,7 +60,6 @@ def walk(
         run = plan(spec, Request(kind="watch"), settings, now=moment)
         run_step("score", spec, run, settings)
         facts = run_step("decide", spec, run, settings).facts
-        say(f"window to {tile:%Y-%m-%d}: {facts['answer']}")
         if facts["answer"] == "yes":
             train(spec, Request.model_validate(facts["request"]), settings, now=moment)
     return _served(ledger, spec.model)

@@ -21,6 +21,12 @@ def do(context: Context) -> Output:
     """Store the rows of the window as one Parquet object."""
     spec, run = context.spec, context.run
     rows, left_out = _without_broken(context, read_rows(context))
+    if rows.empty and left_out:
+        msg = (
+            f"all {left_out} rows of {spec.model} in {run.window} are quarantined: each of their windows shows a defect; repair the "
+            f"data (ct history {spec.model} names what was found); nothing was trained, the champion keeps serving, a retry reads again"
+        )
+        raise DataInvalid(msg)
     if rows.empty:
         msg = (
             f"the source of {spec.model} has no rows in {run.window}; check the source's path and its event time; "

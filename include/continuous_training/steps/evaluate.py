@@ -75,13 +75,12 @@ def groups_of(rows: pd.DataFrame, task: Task) -> NDArray[Any] | None:
 
 
 def _references(
-    context: Context, rows: pd.DataFrame, hold_out: slice, computed: dict[str, NDArray[np.float64]]
+    context: Context, rows: pd.DataFrame, hold_out: slice, computed: dict[str, NDArray[Any]]
 ) -> dict[str, str]:
     """Store what detectors and triage keep of the rows; computed columns are known on the hold-out alone."""
     spec = context.spec
-    reference = rows.assign(**dict.fromkeys(computed, np.nan))
-    for name, values in computed.items():
-        reference.iloc[hold_out, reference.columns.get_loc(name)] = values
+    at = rows.index[hold_out]
+    reference = rows.assign(**{name: pd.Series(values, index=at) for name, values in computed.items()})
     outputs = {f"reference-{detector_key(detector)}": _fit(context, detector, reference) for detector in spec.drift}
     if spec.triage is not None:
         usual = spec.triage.fit(reference, spec.task, spec.features)
@@ -112,14 +111,16 @@ def attributions(spec: ModelSpec, bundle: Bundle, rows: pd.DataFrame) -> dict[st
 
 def computed_columns(
     y: NDArray[np.float64], prediction: NDArray[np.float64], task: Task, groups: NDArray[Any] | None
-) -> dict[str, NDArray[np.float64]]:
+) -> dict[str, NDArray[Any]]:
     """Return what detectors may measure beside the data's columns: each row's error and prediction.
 
-    The prediction is the probability of the second of two classes, the number of the most likely of several, or the value.
+    The prediction is the probability of the second of two classes, the number of the most likely of several as text, for it
+    is a category, or the value.
     """
-    told = prediction
+    told: NDArray[Any] = prediction
     if prediction.ndim > 1:
-        told = prediction[:, 1] if prediction.shape[1] == _TWO else prediction.argmax(axis=1).astype(np.float64)
+        likeliest = prediction.argmax(axis=1).astype(str).astype(object)
+        told = prediction[:, 1] if prediction.shape[1] == _TWO else likeliest
     return {ERROR: performance.row_errors(y, prediction, task.kind, groups=groups), PREDICTION: told}
 
 

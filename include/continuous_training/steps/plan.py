@@ -57,9 +57,7 @@ def plan(spec: ModelSpec, request: Request, settings: Settings, *, now: datetime
         spec_digest=spec.digest,
         champion=_reference(champion),
         trials=request.trials,
-        quarantined=tuple(
-            each for each in ledger.quarantined(spec.model) if each.start < end and each.end > window.start
-        ),
+        quarantined=ledger.quarantined(spec.model, window),
     )
     if not ledger.begin_run(run, now=now):
         run = ledger.run(run.key).run  # the first plan stands: its fence and its champion are part of the evidence

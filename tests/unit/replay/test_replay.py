@@ -7,7 +7,7 @@ import pytest
 
 import small_model
 from continuous_training import cli
-from continuous_training.core.errors import UsageError
+from continuous_training.core.errors import DataInvalid, UsageError
 from continuous_training.ledger import Ledger
 from continuous_training.replay import replay
 from continuous_training.replay.page import page
@@ -121,3 +121,18 @@ def test_the_command_takes_policies_from_files_and_prints_a_table(home, settings
     policy.write_text("seed: 3\n")
     assert cli.main(["replay", "m", "--policy", str(policy), "--out", str(out)]) == 2
     assert "a policy file has only retraining, drift, performance, triage" in capsys.readouterr().err
+
+
+def test_a_replay_that_ends_earlier_tells_of_its_own_windows_alone(settings):
+    spec = small_model.spec()
+    whole = replayed(settings, spec)
+    end = whole.windows[2].end
+    part = replay(spec, {"own": spec}, settings, start=FIRST, end=end, proxy=False, jobs=1, say=str)
+    assert part.windows == whole.windows[:3]
+    assert part.policies[0].decisions == whole.policies[0].decisions[:3]
+
+
+def test_a_history_without_a_first_champion_is_told_with_its_reason(settings):
+    spec = small_model.spec(min_rows=5000)
+    with pytest.raises(DataInvalid, match=r"no first champion on 2024-02-10: .*5,?000"):
+        replayed(settings, spec)

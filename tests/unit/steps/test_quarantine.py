@@ -16,6 +16,7 @@ from small_deployment import Deployment, day
 SPEC = small_deployment.spec()
 WITHOUT = small_deployment.spec(triage=None)
 BROKEN = Window(start=day(40), end=day(50))
+ALL = Window(start=day(0), end=day(100))
 
 
 def in_other_units(rows: pd.DataFrame) -> pd.DataFrame:
@@ -44,7 +45,7 @@ def test_a_broken_window_is_a_no_however_far_it_is_from_the_reference(quarantine
         "the data is broken and the window quarantined: values look multiplied by 1000"
     )
     assert [(defect.kind, defect.column) for defect in record.evidence.defects] == [("unit_change", "wind")]
-    assert quarantined.ledger.quarantined("m") == (BROKEN,)
+    assert quarantined.ledger.quarantined("m", ALL) == (BROKEN,)
 
 
 def test_a_broken_window_opens_an_episode_that_the_next_whole_one_ends(quarantined: Deployment) -> None:
@@ -53,8 +54,9 @@ def test_a_broken_window_opens_an_episode_that_the_next_whole_one_ends(quarantin
     _, results = quarantined.watch(SPEC)
     assert results["score"].facts["defects"] == 0
     assert quarantined.ledger.open_episodes("m") == ()
-    assert quarantined.ledger.quarantined("m") == (BROKEN,)
+    assert quarantined.ledger.quarantined("m", ALL) == (BROKEN,)
     assert quarantined.ledger.verify() == []
+    assert len(quarantined.ledger.retraining_history("m").recent) == 1, "the fault's signals are no evidence"
     assert next_window_end(SPEC, quarantined.settings) == day(70)
 
 
@@ -71,7 +73,7 @@ def test_repaired_rows_are_trained_on_and_their_decision_stands(quarantined: Dep
     quarantined.land(65)
     facts = trained(quarantined)["collect"].facts
     assert (facts["rows"], facts["quarantined"]) == (2000, 0)
-    assert quarantined.ledger.quarantined("m") == (BROKEN,)
+    assert quarantined.ledger.quarantined("m", ALL) == (BROKEN,)
 
 
 def test_a_training_whose_rows_end_before_the_broken_window_leaves_nothing_out(quarantined: Deployment) -> None:
@@ -85,7 +87,7 @@ def test_rows_that_are_all_broken_are_not_trained_on(champion: Deployment) -> No
     )
     champion.land(55, in_other_units)
     champion.watch(model)
-    with pytest.raises(DataInvalid, match="the champion keeps serving"):
+    with pytest.raises(DataInvalid, match=r"all 500 rows of m .* are quarantined.*the champion keeps serving"):
         champion.train(model, as_of=day(51))
 
 
@@ -93,7 +95,7 @@ def test_without_a_triage_nothing_is_broken_and_nothing_left_out(champion: Deplo
     champion.land(65, in_other_units)
     _, results = champion.watch(WITHOUT)
     assert (results["score"].facts["defects"], results["decide"].facts["answer"]) == (0, "yes")
-    assert champion.ledger.quarantined("m") == ()
+    assert champion.ledger.quarantined("m", ALL) == ()
 
 
 def test_a_triage_that_was_turned_off_since_leaves_nothing_out(quarantined: Deployment) -> None:
