@@ -65,7 +65,8 @@ def _frontier(report: ReplayReport) -> str:
     ]
     for curve, name, dash in curves:
         parts.append(_line(chart, [(n, one.mean) for n, one in enumerate(curve)], "var(--quiet)", dash))
-        parts.append(_label(chart, len(curve) - 1, curve[-1], name, above=not dash))
+        at = len(curve) * 2 // 3  # policies that retrain often have their names at the end
+        parts.append(_label(chart, at, curve[at], name, above=not dash))
     for number, (x, mean, name) in enumerate(points):
         if mean is not None:
             colour = COLOURS[number % len(COLOURS)]
@@ -79,7 +80,7 @@ def _frontier(report: ReplayReport) -> str:
 def _label(chart: _Chart, at: int, ruler: Ruler, name: str, *, above: bool) -> str:
     if ruler.mean is None:
         return ""
-    y = chart.y(ruler.mean) + (-8 if above else 16)
+    y = chart.y(ruler.mean) + (-8 if above else 22)
     return f'<text class="quiet" text-anchor="end" x="{chart.x(at):.1f}" y="{y:.1f}">{name}</text>'
 
 
