@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, AwareDatetime, Field, ValidationError, model_validator
 
@@ -142,7 +142,11 @@ class ModelSpec(Frozen):
     trainer: AnyTrainer
     drift: tuple[AnyDetector, ...] = Field((), description="Detectors; each is one signal of the retraining policy.")
     performance: tuple[PerformanceRule, ...] = Field((), description="Limits of realised quality; each is one signal.")
-    retraining: AnyRetrainingPolicy = Field(default_factory=SignalPolicy)
+    retraining: AnyRetrainingPolicy = Field(
+        default_factory=SignalPolicy,
+        description="When the model is retrained. Without a kind it is signals; in a model file that names no detector, no "
+        "performance rule and no schedule it is regret, which needs none.",
+    )
     triage: Triage | None = Field(
         default_factory=Triage,
         description="Checks that tell a broken window from a changed world; a broken one is quarantined and retrains nothing. "
@@ -152,6 +156,20 @@ class ModelSpec(Frozen):
     deployment: AnyDeployer = Field(default_factory=Local)
     runner: AnyRunner = Field(default_factory=Subprocess)
     seed: int = Field(7, ge=0, le=2**31 - 1, description="Seed of everything random: search, sampling, bootstrap.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_policy(cls, data: Any) -> Any:
+        """Let a model file that says nothing of when to retrain be retrained when it pays."""
+        given = data.get("retraining", {}) if isinstance(data, dict) else None
+        if (
+            not isinstance(given, dict)
+            or {"kind", "schedule"} & given.keys()
+            or data.get("drift")
+            or data.get("performance")
+        ):
+            return data
+        return data | {"retraining": {"kind": "regret", **given}}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

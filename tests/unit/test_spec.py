@@ -252,3 +252,24 @@ def test_a_name_is_that_of_one_signal() -> None:
     }
     with pytest.raises(ValidationError, match="two signals are named 'moved'; name each once"):
         small_model.spec(**twice)
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"drift": [], "retraining": {}}, "regret"),
+        ({"drift": [], "retraining": {"cooldown": "1 day"}}, "regret"),
+        ({"drift": [], "retraining": {"schedule": "0 3 * * MON"}}, "signals"),
+        ({"retraining": {}}, "signals"),
+        ({"drift": [], "retraining": {"kind": "signals"}}, "signals"),
+        ({"drift": [], "performance": [{"metric": "roc_auc", "below": 0.6}], "retraining": {}}, "signals"),
+    ],
+)
+def test_a_model_file_that_names_no_cause_to_retrain_retrains_when_it_pays(changes, kind):
+    assert small_model.spec(**changes).retraining.kind == kind
+
+
+def test_a_model_file_without_retraining_retrains_when_it_pays():
+    document = small_model.document()
+    del document["retraining"], document["drift"]
+    assert ModelSpec.model_validate(document).retraining.kind == "regret"

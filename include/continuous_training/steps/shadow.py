@@ -9,8 +9,9 @@ import numpy as np
 
 from continuous_training.core.digest import digest
 from continuous_training.core.errors import DataInvalid
-from continuous_training.core.run import Run
+from continuous_training.core.run import ChampionRef, Run
 from continuous_training.core.scores import ShadowScore
+from continuous_training.ledger import Ledger
 from continuous_training.steps import TRAIN_STEPS, run_step
 from continuous_training.trainers.bundle import load_bundle
 from continuous_training.trainers.preparation import encode_label
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from continuous_training.core.window import Window
     from continuous_training.spec import ModelSpec
     from continuous_training.steps.context import Context
     from continuous_training.trainers.bundle import Bundle
@@ -28,14 +30,20 @@ if TYPE_CHECKING:
 REFIT_STEPS = TRAIN_STEPS[: TRAIN_STEPS.index("train") + 1]
 
 
-def shadow_run(spec: ModelSpec, end: datetime) -> Run:
+def shadow_run(
+    spec: ModelSpec, end: datetime, *, quarantined: tuple[Window, ...] = (), champion: ChampionRef | None = None
+) -> Run:
     """Return the run that refits the model on the reference window that ends at `end`, without a search.
 
-    It has no champion and no place in the ledger: what it makes depends on the model file and the rows only, so that
-    every look, and every replayed policy, shares it.
+    It has no place in the ledger, and no champion: what it makes depends on the model file and the rows only, so that
+    every look, and every replayed policy, shares it. Where windows are quarantined, their rows are left out as in a
+    training, unless they look as usual to the champion by then; the champion is part of such a run.
     """
     window = spec.window.reference_window(end)
-    key = digest({"model": spec.model, "spec": spec.digest, "window": str(window), "shadow": True})
+    identity: dict[str, object] = {"model": spec.model, "spec": spec.digest, "window": str(window), "shadow": True}
+    if quarantined and champion:
+        identity |= {"quarantined": [str(one) for one in quarantined], "champion": champion.bundle}
+    key = digest(identity)
     return Run(
         model=spec.model,
         kind="train",
@@ -44,12 +52,16 @@ def shadow_run(spec: ModelSpec, end: datetime) -> Run:
         window=window,
         spec_digest=spec.digest,
         trials=0,
+        champion=champion if quarantined else None,
+        quarantined=quarantined,
     )
 
 
 def refit(context: Context, end: datetime) -> Bundle:
     """Return the model refitted on the reference window that ends at `end`; done before, it is read back."""
-    run = shadow_run(context.spec, end)
+    spec = context.spec
+    broken = Ledger(context.settings.ledger).quarantined(spec.model, spec.window.reference_window(end))
+    run = shadow_run(spec, end, quarantined=broken, champion=context.run.champion)
     for name in REFIT_STEPS:
         run_step(name, context.spec, run, context.settings)
     refitted = replace(context, run=run)

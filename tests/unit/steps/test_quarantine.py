@@ -11,6 +11,7 @@ from continuous_training.core.run import StepResult
 from continuous_training.core.window import Window
 from continuous_training.spec import ModelSpec
 from continuous_training.steps.plan import next_window_end
+from continuous_training.steps.shadow import shadow_run
 from small_deployment import Deployment, day
 
 SPEC = small_deployment.spec()
@@ -67,6 +68,20 @@ def test_broken_rows_are_left_out_of_a_later_training(quarantined: Deployment) -
     rows = pd.read_parquet(quarantined.store.fetch(collected.outputs["rows"], quarantined.home))
     assert rows["wind"].abs().max() < 10
     assert not rows["at"].between(BROKEN.start, BROKEN.end, inclusive="left").any()
+
+
+def refitted(deployment: Deployment) -> dict[str, Any]:
+    """Return what the refit before the window of days 50 to 60 was made of."""
+    run, _ = deployment.watch(small_deployment.spec(retraining={"kind": "regret"}))
+    assert run.window == Window(start=day(50), end=day(60))
+    made = shadow_run(SPEC, day(50), quarantined=(BROKEN,), champion=run.champion)
+    return deployment.store.read_manifest(made.key, "collect")["facts"]
+
+
+def test_a_refit_leaves_broken_rows_out_until_they_are_repaired(quarantined: Deployment, tmp_path: Any) -> None:
+    repaired = quarantined.copy(tmp_path / "repaired")
+    repaired.land(65)
+    assert (refitted(quarantined)["rows"], refitted(repaired)["rows"]) == (1500, 2000)
 
 
 def test_repaired_rows_are_trained_on_and_their_decision_stands(quarantined: Deployment) -> None:
