@@ -62,6 +62,37 @@ def test_live_decisions_and_promotions_are_those_of_the_replay(home, settings, m
     assert list(own.promoted) == promoted
 
 
+def test_early_looks_at_late_labels_are_replayed_as_they_are_live(home, settings, monkeypatch, capsys, tmp_path):
+    late = {
+        "task": {**small_model.document()["task"], "label_delay": "15 days"},
+        "drift": [],
+        "performance": [
+            {"metric": "log_loss", "line": "estimated", "above": 0.3},
+            {"metric": "log_loss", "above": 0.6},
+        ],
+        "promotion": {"metric": "log_loss", "rows": 100, "resamples": 100},
+        "retraining": {"cooldown": "20 days"},
+    }
+    live_home = tmp_path / "live"
+    small_model.land(live_home, days=DAYS, drift_after=DRIFT_AFTER)
+    (live_home / "models").mkdir()
+    (live_home / "models" / "m.yaml").write_text(json.dumps(small_model.document(**late)))
+    for name, value in {"CT_HOME": live_home, "CT_MODELS": live_home / "models"}.items():
+        monkeypatch.setenv(name, str(value))
+    assert cli.main(["run", "train", "m", "--as-of", (FIRST + timedelta(days=15)).isoformat()]) == 0
+    assert cli.main(["run", "watch", "m", "--as-of", LAST.isoformat()]) in {0, 3, 5}
+    capsys.readouterr()
+    live = Ledger(Settings.from_environment({"CT_HOME": str(live_home)}).ledger)
+    spec = small_model.spec(**late)
+    # A policy without an estimate comes first: its trainings, which made no estimator, are shared.
+    report = replayed(settings, spec, {"waits": small_model.spec(**{**late, "performance": []}), "own": spec})
+    own = report.policies[1]
+    decided = {record.decision.window.end: record.decision for record in live.decisions("m", 100)}
+    assert {one.answer for one in own.decisions} >= {"yes", "no"}
+    assert all(one.as_of == one.window.end for one in own.decisions)
+    assert list(own.decisions) == [decided[one.window.end] for one in own.decisions]
+
+
 def test_an_interrupted_replay_goes_on_and_says_the_same(settings):
     spec = small_model.spec(retraining={"kind": "regret"})
     whole = replayed(settings, spec)
