@@ -11,6 +11,7 @@ from continuous_training.core.errors import DataInvalid, UsageError
 from continuous_training.ledger import Ledger
 from continuous_training.replay import replay
 from continuous_training.replay.page import page
+from continuous_training.replay.walk import walk
 from continuous_training.settings import Settings
 
 DAYS, DRIFT_AFTER = 101, 60
@@ -91,6 +92,23 @@ def test_early_looks_at_late_labels_are_replayed_as_they_are_live(home, settings
     assert {one.answer for one in own.decisions} >= {"yes", "no"}
     assert all(one.as_of == one.window.end for one in own.decisions)
     assert list(own.decisions) == [decided[one.window.end] for one in own.decisions]
+
+
+def test_a_schedule_begins_after_the_first_training_also_where_looks_are_early(home, tmp_path):
+    settings = Settings.from_environment(
+        {"CT_HOME": str(tmp_path), "CT_LOCATIONS": json.dumps({"data": str(home / "data")})}
+    )
+    spec = small_model.spec(
+        task={**small_model.document()["task"], "label_delay": "15 days"},
+        drift=[],
+        performance=[{"metric": "roc_auc", "line": "estimated", "below": 0.01}],
+        retraining={"schedule": "0 0 */6 * *"},
+    )
+    served = walk(spec, settings, start=FIRST, end=FIRST + timedelta(days=30))
+    assert sorted(served) == [FIRST + timedelta(days=number) for number in (10, 20, 30)]
+    begun = [record.run for record in reversed(Ledger(settings.ledger).runs("m", 100))]
+    assert len(begun) > 1
+    assert all(run.as_of >= FIRST + timedelta(days=15) for run in begun)
 
 
 def test_an_interrupted_replay_goes_on_and_says_the_same(settings):
