@@ -74,6 +74,12 @@ class Split(Frozen):
 
     train: float = Field(0.70, gt=0, lt=1, description="Oldest rows: the model is fitted on them.")
     tune: float = Field(0.15, gt=0, lt=1, description="Next rows: parameters are chosen on them.")
+    refit: bool = Field(
+        default=True,
+        description="Whether a challenger is fitted again once its parameters are chosen: on train and tune rows to be judged on "
+        "the hold-out, and on all rows to serve. Without it, the newest rows are judged on and never learned from, and "
+        "what serves is to the byte what was judged. The trainer ensemble is not fitted again.",
+    )
 
     @model_validator(mode="after")
     def _leave_hold_out(self) -> Self:

@@ -154,6 +154,18 @@ def test_the_champions_parameters_are_the_second_trial(case):
     assert "of_another_trainer" not in tuned.parameters
 
 
+def test_what_was_found_fits_again_in_the_same_way_without_tune_rows(case, tmp_path):
+    trainer, data, _ = case
+    tuned = trainer.fit(data, seed=7, trials=3)
+    alone = replace(data, x_tune=data.x_tune[:0], y_tune=data.y_tune[:0])
+    again = trainer.settled(tuned.parameters).fit(alone, seed=7)
+    assert again.parameters == tuned.parameters
+    assert len(again.trials) == 1
+    np.testing.assert_allclose(
+        predictions(trainer, again, data.x_tune, tmp_path), predictions(trainer, tuned, data.x_tune, tmp_path)
+    )
+
+
 def test_the_parameters_found_can_be_written_as_json(case):
     assert json.loads(json.dumps(case[2].parameters)) == case[2].parameters
 

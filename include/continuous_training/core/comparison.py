@@ -1,5 +1,7 @@
 """Champion and challenger measured on the same hold-out rows."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from continuous_training.core.frozen import Frozen
@@ -27,6 +29,16 @@ class Comparison(Frozen):
     challenger: Estimate
     champion: Estimate | None = None
     difference: Estimate | None = None
+    against: Literal["serving", "judged"] = Field(
+        "serving",
+        description="Which form of the champion was measured: the one that serves or, where that one has learned from "
+        "hold-out rows, the one it was judged by before.",
+    )
+    refitted: Estimate | None = Field(
+        None,
+        description="The challenger as it would serve, on the hold-out rows, which it has learned from; none where it is "
+        "not fitted again.",
+    )
     slices: tuple[SliceComparison, ...] = ()
     negative_flip_rate: float | None = Field(
         None, ge=0, le=1, description="Share of hold-out rows that the champion has right and the challenger has wrong."

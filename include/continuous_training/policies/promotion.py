@@ -61,6 +61,7 @@ class PromotionPolicy(Frozen):
             self._champion(comparison),
             *([] if self.floor is None else [self._floor(comparison, self.floor)]),
             *(self._slice(part) for part in comparison.slices),
+            *([] if comparison.refitted is None else [self._refit(comparison, comparison.refitted)]),
             *([] if self.negative_flips is None else [self._negative_flips(comparison, self.negative_flips)]),
         )
         outcomes = [rule.outcome for rule in rules]
@@ -97,6 +98,10 @@ class PromotionPolicy(Frozen):
             f"the challenger's {self.metric} is {challenger.value:.4g}, the champion's {champion.value:.4g}: "
             f"{_by(difference.value)} ({self._between(difference.low, difference.high)}), so it is {_CLAIM[outcome]} {self._bar()}"
         )
+        if comparison.against == "judged":
+            text += (
+                "; the champion is measured as it was before it learned from its own hold-out, which overlaps this one"
+            )
         return _rule("champion", outcome, text, difference, limit=self.margin)
 
     def _bar(self) -> str:
@@ -135,6 +140,21 @@ class PromotionPolicy(Frozen):
                 f"{'shown' if worse else 'not shown'} to be more than {self.slice_drop:.4g} worse"
             )
         return _rule(f"slice {part.column}={part.value}", outcome, text, difference, limit=-self.slice_drop)
+
+    def _refit(self, comparison: Comparison, refitted: Estimate) -> Rule:
+        """Fail a refit that went wrong: on rows it has learned from it must not do worse than a model that has not."""
+        challenger = comparison.challenger
+        if refitted.value is None or challenger.low is None or challenger.high is None:
+            return _unknown("refit", f"the refitted challenger's {self.metric} could not be compared ({refitted.note})")
+        greater = GREATER_IS_BETTER[self.metric]
+        limit = challenger.low if greater else challenger.high
+        worse = refitted.value < limit if greater else refitted.value > limit
+        text = (
+            f"fitted again on all rows, the challenger's {self.metric} on the hold-out is {refitted.value:.4g}, "
+            f"{'worse than' if worse else 'within or better than'} the {self._between(challenger.low, challenger.high)} it was judged by"
+        )
+        outcome = Outcome.FAIL if worse else Outcome.PASS
+        return _rule("refit", outcome, text, refitted, limit=limit)
 
     def _negative_flips(self, comparison: Comparison, limit: float) -> Rule:
         rate = comparison.negative_flip_rate

@@ -1,4 +1,4 @@
-"""Retrain when what was lost by not having retrained adds up."""
+"""Retrain at the moment when going on with the champion costs more than a retraining."""
 
 from collections.abc import Sequence
 from math import sqrt
@@ -9,6 +9,7 @@ from pydantic import Field
 from continuous_training.core.decisions import Evidence, Signal
 from continuous_training.core.history import RetrainingHistory
 from continuous_training.core.scores import ShadowScore
+from continuous_training.policies.evidence import State
 from continuous_training.policies.retraining import Judged, RetrainingPolicy
 
 
@@ -21,13 +22,19 @@ class Regret(NamedTuple):
 
 
 class RegretPolicy(RetrainingPolicy):
-    r"""Retrain when the regret of having kept the champion passes a threshold.
+    r"""Retrain at the moment when waiting longer would cost more than a retraining does.
 
     In each window a model refitted on the rows before it, which has not seen the window, is compared with the champion.
     The gains :math:`g_t` add up as in a cumulative sum test, :math:`R_t = \max(0, R_{t-1} + g_t)`, from the champion's
-    start or the last retraining asked for. The signal fires when :math:`R_t` exceeds `threshold` and `sigmas` of its own
-    standard errors, so that neither a large noisy window nor many small certain ones are enough alone.
-    Source: Page (1954), Continuous inspection schemes.
+    start or the last retraining asked for. A champion that is replaced after :math:`n` windows costs
+    :math:`(R_n + \text{price}) / n` a window, which is least where :math:`n g_n - R_n` reaches the price: while the gain
+    of the newest window is under that average, waiting is cheaper. So the signal fires when the newest gain, less its
+    standard error, satisfies that; or when the regret alone has grown to `patience` prices, as it does when the gain was
+    there from the start and never grew. Whatever has been lost must exceed `sigmas` of its own standard errors, so that noise
+    retrains nothing.
+
+    Sources: Page (1954), Continuous inspection schemes; Barlow and Hunter (1960), Optimum preventive maintenance
+    policies, for the moment at which the mean cost is least.
 
     Examples
     --------
@@ -38,12 +45,14 @@ class RegretPolicy(RetrainingPolicy):
     """
 
     kind: Literal["regret"] = "regret"
-    threshold: float = Field(
-        0.03,
+    price: float = Field(
+        0.02,
         gt=0,
-        description="Sum of gains at which the model is retrained: log loss, or squared error in variances of the label.",
+        description="What one retraining costs, as loss in one window: log loss, squared error in variances of the label, or "
+        "in ranking 1 - NDCG@10. A smaller price retrains more often.",
     )
-    sigmas: float = Field(2.0, ge=0, le=10, description="Standard errors of the sum that it must exceed as well.")
+    patience: float = Field(20.0, ge=1, description="Regret at which the model is retrained in any case, in prices.")
+    sigmas: float = Field(2.0, ge=0, le=10, description="Standard errors that the regret must exceed.")
 
     needs_shadow = True
 
@@ -52,17 +61,30 @@ class RegretPolicy(RetrainingPolicy):
         shadow = evidence.shadow
         if shadow is None or shadow.gain is None or shadow.error is None:
             note = shadow.note if shadow and shadow.note else "no refitted model was measured"
-            signal = Signal(name=self.kind, kind="shadow", state="inconclusive", text=f"regret cannot be told: {note}")
+            signal = self._signal("inconclusive", f"regret cannot be told: {note}")
         else:
-            so_far = regret([shadow, *history.shadows])
-            fired = so_far.total > max(self.threshold, self.sigmas * so_far.error)
-            text = (
-                f"a refitted model would have saved {so_far.total:.3g} (standard error {so_far.error:.2g}) in "
-                f"{so_far.windows} windows, {'more' if fired else 'not more'} than {self.threshold:g} and {self.sigmas:g} errors"
-            )
-            signal = Signal(name=self.kind, kind="shadow", state="fired" if fired else "quiet", text=text)
+            signal = self._judged(shadow.gain - shadow.error, [shadow, *history.shadows])
         [signal] = self.enough(evidence, (signal,))
         return [Judged(signal, signal.state)]
+
+    def _judged(self, newest: float, scores: Sequence[ShadowScore]) -> Signal:
+        """Return the signal, given the least that the newest window gains and all windows, the newest first."""
+        so_far = regret(scores)
+        windows = sum(score.gain is not None for score in scores)
+        owed = windows * newest - so_far.total
+        told = f"a refitted model would have saved {so_far.total:.3g} (standard error {so_far.error:.2g}) in {windows} windows"
+        rate = f"{newest:.3g} in the newest, standard error taken off"
+        if so_far.total <= self.sigmas * so_far.error:
+            return self._signal("quiet", f"{told}, not more than {self.sigmas:g} standard errors")
+        if owed >= self.price:
+            text = f"{told} and {rate}: waiting longer costs more than a retraining at the price of {self.price:g}"
+            return self._signal("fired", text)
+        if so_far.total >= self.patience * self.price:
+            return self._signal("fired", f"{told}, which is {self.patience:g} times the price of {self.price:g}")
+        return self._signal("quiet", f"{told} and {rate}: waiting is still cheaper than the price of {self.price:g}")
+
+    def _signal(self, state: State, text: str) -> Signal:
+        return Signal(name=self.kind, kind="shadow", state=state, text=text)
 
 
 def regret(scores: Sequence[ShadowScore]) -> Regret:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,7 @@ from continuous_training.trainers.preparation import encode_label
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from continuous_training.core.comparison import Comparison
     from continuous_training.core.task import Task
     from continuous_training.detectors.base import Detector
     from continuous_training.spec import ModelSpec
@@ -37,23 +38,12 @@ def do(context: Context) -> Output:
     rows = labelled_rows(pd.read_parquet(context.fetch("collect", "rows")), spec)
     hold_out = split_by_time(rows, spec)[2]
     judged = rows.iloc[hold_out]
-    challenger = load_bundle(context.bundle(context.manifest("train")["outputs"]["bundle"]))
-    challenger.check_golden()
+    trained = context.manifest("train")["outputs"]
+    challenger = load_bundle(context.bundle(trained.get("judged", trained["bundle"])))
     y, _ = encode_label(judged[spec.task.label], spec.task, challenger.manifest.classes)
     prediction = challenger.predict(judged)
     groups = groups_of(judged, spec.task)
-    comparison = performance.compare(
-        policy.metric,
-        y,
-        prediction,
-        _champion_prediction(context, judged, challenger),
-        groups=groups,
-        slices={name: judged[name].to_numpy() for name in policy.slices},
-        confidence=policy.confidence,
-        resamples=policy.resamples,
-        seed=spec.seed,
-        all_metrics=performance.METRICS[spec.task.kind],
-    )
+    comparison = _compare(context, judged, challenger, y, prediction)
     verdict = policy.judge(comparison)
     computed = computed_columns(y, prediction, spec.task, groups) | attributions(spec, challenger, judged)
     outputs = _references(context, rows, hold_out, computed)
@@ -70,6 +60,39 @@ def do(context: Context) -> Output:
         "rows": comparison.rows,
     }
     return Output(outputs=outputs, facts=facts)
+
+
+def _compare(
+    context: Context,
+    judged: pd.DataFrame,
+    challenger: Bundle,
+    y: NDArray[np.float64],
+    prediction: NDArray[np.float64],
+) -> Comparison:
+    """Measure the challenger against the champion, and what would serve against the challenger."""
+    spec, policy, groups = context.spec, context.spec.promotion, groups_of(judged, context.spec.task)
+    trained = context.manifest("train")["outputs"]
+    serving = load_bundle(context.bundle(trained["bundle"]))
+    serving.check_golden()
+    refitted = None
+    if "judged" in trained:
+        refitted = performance.estimate(
+            policy.metric, y, _aligned(serving, judged, challenger), groups=groups, confidence=0.5, resamples=1, seed=0
+        )
+    opponent, against = _opponent(context, judged)
+    comparison = performance.compare(
+        policy.metric,
+        y,
+        prediction,
+        None if opponent is None else _aligned(opponent, judged, challenger),
+        groups=groups,
+        slices={name: judged[name].to_numpy() for name in policy.slices},
+        confidence=policy.confidence,
+        resamples=policy.resamples,
+        seed=spec.seed,
+        all_metrics=performance.METRICS[spec.task.kind],
+    )
+    return comparison.model_copy(update={"against": against, "refitted": refitted})
 
 
 def groups_of(rows: pd.DataFrame, task: Task) -> NDArray[Any] | None:
@@ -127,15 +150,26 @@ def computed_columns(
     return {ERROR: performance.row_errors(y, prediction, task.kind, groups=groups), PREDICTION: told}
 
 
-def _champion_prediction(context: Context, judged: pd.DataFrame, challenger: Bundle) -> NDArray[np.float64] | None:
-    if context.run.champion is None:
-        return None
-    champion = load_champion(context, context.run.champion)
-    prediction = champion.predict(judged)
-    if champion.manifest.classes == challenger.manifest.classes:
+def _opponent(context: Context, judged: pd.DataFrame) -> tuple[Bundle | None, Literal["serving", "judged"]]:
+    """Return the champion in the form that has not learned from the judged rows."""
+    champion = context.run.champion
+    if champion is None:
+        return None, "serving"
+    serving = load_champion(context, champion)
+    manifest = context.store.read_manifest(champion.run_key, "train")
+    before = manifest["outputs"].get("judged") if manifest else None
+    if before is None or champion.data_cutoff <= judged[context.spec.task.event_time].min():
+        return serving, "serving"
+    return load_bundle(context.bundle(before)), "judged"
+
+
+def _aligned(bundle: Bundle, judged: pd.DataFrame, challenger: Bundle) -> NDArray[np.float64]:
+    """Return a prediction with its columns in the order of the challenger's classes."""
+    prediction = bundle.predict(judged)
+    if bundle.manifest.classes == challenger.manifest.classes:
         return prediction
     aligned = np.zeros((len(judged), len(challenger.manifest.classes)))
-    for position, label in enumerate(champion.manifest.classes):
+    for position, label in enumerate(bundle.manifest.classes):
         if label in challenger.manifest.classes:
             aligned[:, challenger.manifest.classes.index(label)] = prediction[:, position]
     return aligned

@@ -15,6 +15,7 @@ from continuous_training.core.scores import Estimate, Line, PerformanceScore
 from continuous_training.core.window import Window
 from continuous_training.estimators import Estimator
 from continuous_training.steps.champion import stored_arrays
+from continuous_training.trainers.bundle import load_bundle
 from continuous_training.trainers.preparation import encode_label
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def windows_of_lines(spec: ModelSpec, run: Run) -> dict[Line, Window]:
 def measure(context: Context, bundle: Bundle, looks: Mapping[Line, Look]) -> tuple[PerformanceScore, ...]:
     """Return a score for each rule and, where windows are looked at early, the other lines of its metric without a limit."""
     spec, run = context.spec, context.run
-    prepared = _prepared(context, bundle, run.champion) if spec.estimates and run.champion else {}
+    prepared = _prepared(context, run.champion) if spec.estimates and run.champion else {}
     at = {look.window: look for look in looks.values()}
     found: list[PerformanceScore] = []
     for question, rule in _questions(spec, {line: look.window for line, look in looks.items()}):
@@ -195,12 +196,14 @@ def fit_estimator(spec: ModelSpec, bundle: Bundle, rows: pd.DataFrame) -> dict[s
     )
 
 
-def _prepared(context: Context, bundle: Bundle, champion: ChampionRef) -> dict[str, NDArray[Any]]:
+def _prepared(context: Context, champion: ChampionRef) -> dict[str, NDArray[Any]]:
     kept = stored_arrays(context, estimator_key(context.spec), champion)
     if kept is not None:
         return kept
-    # The rule was added or changed after this champion was judged: its hold-out is still kept.
+    # The rule was added or changed after this champion was judged: its hold-out is still kept, and what was judged on it.
+    trained = context.manifest("train", champion.run_key)["outputs"]
+    judged = load_bundle(context.bundle(trained.get("judged", trained["bundle"])))
     rows = pd.read_parquet(context.fetch("collect", "rows", champion.run_key))
     since = pd.Timestamp(context.manifest("prepare", champion.run_key)["facts"]["hold_out_from"])
     task = context.spec.task
-    return fit_estimator(context.spec, bundle, rows[rows[task.label].notna() & (rows[task.event_time] >= since)])
+    return fit_estimator(context.spec, judged, rows[rows[task.label].notna() & (rows[task.event_time] >= since)])

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def do(context: Context) -> Output:
-    """Store the fitted transformation, the matrices of the train and tune rows, and where the hold-out starts."""
+    """Store the fitted transformation, the matrices of the train, tune and hold-out rows, and where the last begin."""
     spec = context.spec
     rows = labelled_rows(pd.read_parquet(context.fetch("collect", "rows")), spec)
     train, tune, hold_out = split_by_time(rows, spec)
@@ -30,22 +30,18 @@ def do(context: Context) -> Output:
         )
         raise DataInvalid(msg)
     preparation = Preparation.fit(rows.iloc[train], spec.features, spec.cleaning)
-    y_train, classes = encode_label(rows[spec.task.label].iloc[train], spec.task)
-    y_tune, _ = encode_label(rows[spec.task.label].iloc[tune], spec.task, classes)
-    # A class that appears after the training rows, or an infinite value, cannot be learned from.
-    fit, choose = np.isfinite(y_train), np.isfinite(y_tune)
-    matrices = {
-        "x_train": preparation.transform(rows.iloc[train][fit]),
-        "y_train": y_train[fit],
-        "x_tune": preparation.transform(rows.iloc[tune][choose]),
-        "y_tune": y_tune[choose],
-    }
+    _, classes = encode_label(rows[spec.task.label].iloc[train], spec.task)
+    matrices: dict[str, NDArray[Any]] = {}
+    for part, at in (("train", train), ("tune", tune), ("hold_out", hold_out)):
+        y, _ = encode_label(rows[spec.task.label].iloc[at], spec.task, classes)
+        # A class that appears after the training rows, or an infinite value, cannot be learned from.
+        known = rows.iloc[at][np.isfinite(y)]
+        matrices |= {f"x_{part}": preparation.transform(known), f"y_{part}": y[np.isfinite(y)]}
+        if spec.task.group is not None:
+            matrices[f"{part}_groups"] = group_sizes(known, spec.task.group)
     outputs = {name: context.store.put(_npy(matrix)) for name, matrix in matrices.items()}
     outputs["preparation"] = context.store.put(to_json(preparation.model_dump(mode="json")))
     outputs["classes"] = context.store.put(to_json(list(classes)))
-    if spec.task.group is not None:
-        for name, part in (("train_groups", rows.iloc[train][fit]), ("tune_groups", rows.iloc[tune][choose])):
-            outputs[name] = context.store.put(_npy(group_sizes(part, spec.task.group)))
     facts = {
         "rows": len(rows),
         "train": train.stop - train.start,

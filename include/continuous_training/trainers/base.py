@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 from pydantic import Field
 
@@ -107,6 +107,9 @@ class Trainer(Frozen):
     learns: ClassVar[tuple[TaskKind, ...]] = ("classification", "regression")
     """Kinds of task this trainer can learn."""
 
+    refits: ClassVar[bool] = True
+    """Whether a challenger is fitted again on more rows once its parameters are known."""
+
     parameters: dict[str, int | float | str | bool | None] = Field(
         default_factory=dict, description="Parameters of the learner, under its own names."
     )
@@ -121,6 +124,10 @@ class Trainer(Frozen):
             instead = "use kind: ranking" if kind == "ranking" else f"write task: {{kind: {self.learns[0]}}} for it"
             msg = f"trainer.kind: {type(self).model_fields['kind'].default} does not learn {kind}; {instead}"
             raise ValueError(msg)
+
+    def settled(self, parameters: dict[str, Any]) -> Self:
+        """Return the trainer that fits once, in the way that led to these `Fitted.parameters`."""
+        return self.model_copy(update={"parameters": parameters, "tuning": Tuning()})
 
     def fit(
         self, data: TrainingData, *, seed: int, trials: int | None = None, warm_start: dict[str, Any] | None = None

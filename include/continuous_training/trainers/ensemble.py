@@ -40,6 +40,9 @@ class Ensemble(Trees):
 
     file: ClassVar[Literal["model.json"]] = "model.json"
 
+    # Its members are weighed on rows that none was fitted on, so there are no rows to fit it again with.
+    refits = False
+
     kind: Literal["ensemble"] = "ensemble"
     members: int = Field(5, ge=1, le=50, description="Most models that vote; one is new in each retraining.")
     newest: float = Field(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator
 
@@ -114,6 +114,11 @@ class Trees(Trainer):
     patience: int = Field(
         30, ge=1, description="Stop when the tune rows' metric has not improved for this many trees; needs tune rows."
     )
+
+    def settled(self, parameters: dict[str, Any]) -> Self:
+        """Return the trainer that fits once, with as many trees as were found to be enough."""
+        given = {name: value for name, value in parameters.items() if name != "rounds"}
+        return super().settled(given).model_copy(update={"rounds": parameters["rounds"]})
 
     @field_validator("parameters")
     @classmethod

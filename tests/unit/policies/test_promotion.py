@@ -241,3 +241,21 @@ def test_the_verdict_is_the_worst_of_its_rules(difference, challenger, part, row
     decisive = [each for each in verdict.rules if each.outcome is verdict.outcome and each.text in verdict.text]
     assert decisive
     assert judged(comparison, floor=floor, negative_flips=0.1) == verdict
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "outcome"),
+    [
+        ("roc_auc", 0.80, Outcome.PASS),
+        ("roc_auc", 0.735, Outcome.PASS),
+        ("roc_auc", 0.72, Outcome.FAIL),
+        ("log_loss", 0.70, Outcome.PASS),
+        ("log_loss", 0.76, Outcome.FAIL),
+        ("roc_auc", None, Outcome.INCONCLUSIVE),
+    ],
+)
+def test_a_refit_that_is_worse_on_rows_it_has_learned_from_is_not_promoted(metric, value, outcome):
+    comparison = compared(refitted=estimated(value, note="not finite"))
+    verdict = PromotionPolicy(metric=metric).judge(comparison)
+    assert rule(verdict, "refit").outcome is outcome
+    assert verdict.outcome is outcome

@@ -51,6 +51,34 @@ def test_the_comparison_and_the_verdict_are_kept(champion: Deployment) -> None:
     assert [name for name in evaluated.outputs if name.startswith("reference-psi-")]
 
 
+def compared(deployment: Deployment, results: Any) -> Comparison:
+    return Comparison.model_validate_json(deployment.store.get(results["evaluate"].outputs["comparison"]))
+
+
+def test_a_champion_that_has_learned_from_the_hold_out_is_judged_as_it_was_before(champion: Deployment) -> None:
+    """Trained again on the window it was made from, the same model is neither better nor worse than itself."""
+    again = small_deployment.spec(description="another episode")
+    _, results = champion.train(again, reason="manual", episode="again", until="evaluate")
+    comparison = compared(champion, results)
+    assert comparison.against == "judged"
+    assert comparison.difference.value == 0
+    assert "before it learned from its own hold-out" in results["evaluate"].facts["text"]
+    assert comparison.refitted.value > comparison.challenger.value
+
+
+def test_a_champion_from_before_the_hold_out_is_judged_as_it_serves(champion: Deployment) -> None:
+    champion.land(95)
+    _, results = champion.train(SPEC, until="evaluate")
+    comparison = compared(champion, results)
+    assert comparison.against == "serving"
+    assert "before it learned" not in results["evaluate"].facts["text"]
+
+
+def test_without_refit_the_judged_model_is_the_one_that_serves(champion: Deployment) -> None:
+    _, results = champion.train(small_deployment.spec(split={"refit": False}), until="evaluate")
+    assert compared(champion, results).refitted is None
+
+
 def test_a_challenger_that_passes_is_promoted(champion: Deployment) -> None:
     run, results = champion.train(NOT_WORSE)
     assert results["promote"].facts["outcome"] == "promoted"

@@ -96,14 +96,18 @@ def test_only_a_step_can_be_done(champion: Deployment, first_champion: Any, name
         champion.step(name, SPEC, first_champion[1])
 
 
-def test_the_hold_out_is_never_seen_by_training_or_by_the_search(tmp_path: Any) -> None:
-    """Labels and features of the newest 15 % are changed: the model must not."""
-    model = small_deployment.spec(trainer={**small_deployment.TRAINER, "tuning": {"trials": 2}}, drift=[])
+SEARCHED = {**small_deployment.TRAINER, "tuning": {"trials": 2}}
 
-    def spoilt(rows: pd.DataFrame) -> pd.DataFrame:
-        late = (rows.index >= 1700) & (rows.index < 2000)
-        return rows.assign(late=np.where(late, 1 - rows["late"], rows["late"]), wind=np.where(late, -7.0, rows["wind"]))
 
+def spoilt(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows whose labels and features in the newest 15 % of the first window are changed."""
+    late = (rows.index >= 1700) & (rows.index < 2000)
+    return rows.assign(late=np.where(late, 1 - rows["late"], rows["late"]), wind=np.where(late, -7.0, rows["wind"]))
+
+
+@pytest.mark.parametrize("refit", [True, False])
+def test_what_is_judged_has_never_seen_the_hold_out(tmp_path: Any, refit: bool) -> None:
+    model = small_deployment.spec(trainer=SEARCHED, drift=[], split={"refit": refit})
     outputs = []
     for name, change in (("a", None), ("b", spoilt)):
         deployment = Deployment(tmp_path / name)
@@ -113,8 +117,23 @@ def test_the_hold_out_is_never_seen_by_training_or_by_the_search(tmp_path: Any) 
         outputs.append((results["train"].outputs, results["evaluate"].facts["challenger"], results["collect"].outputs))
     (one, seen, rows), (other, unseen, spoilt_rows) = outputs
     assert rows != spoilt_rows
-    assert one == other
+    judged = "judged" if refit else "bundle"
+    assert (one[judged], one["trials"]) == (other[judged], other["trials"])
+    assert ("judged" in one) is refit
     assert unseen < 0.6 < seen
+
+
+def test_what_serves_has_learned_from_all_rows(tmp_path: Any) -> None:
+    bundles = []
+    for name, change in (("a", None), ("b", spoilt)):
+        deployment = Deployment(tmp_path / name)
+        deployment.land(45, change)
+        _, results = deployment.train(small_deployment.spec(drift=[]))
+        champion = deployment.ledger.champion("m")
+        assert champion.bundle == results["train"].outputs["bundle"] != results["train"].outputs["judged"]
+        bundles.append(load_bundle(deployment.store.fetch_folder(champion.bundle, tmp_path / "cache")))
+    calm = pd.DataFrame({"wind": [-7.0] * 2, "carrier": ["a", "b"]})
+    assert (bundles[1].predict(calm)[:, 1] > bundles[0].predict(calm)[:, 1] + 0.2).all()
 
 
 def as_regression(rows: pd.DataFrame) -> pd.DataFrame:
