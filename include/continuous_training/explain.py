@@ -19,6 +19,7 @@ from continuous_training.core.duration import format_duration
 from continuous_training.core.window import Window
 from continuous_training.detectors import AnyDetector
 from continuous_training.policies import AnyRetrainingPolicy, SignalPolicy
+from continuous_training.policies.estimation import estimate_signal
 from continuous_training.spec import ModelSpec, PerformanceRule
 
 _WIDTH = 100
@@ -63,14 +64,22 @@ def _subject(spec: ModelSpec) -> str:
 def _data(spec: ModelSpec, moment: datetime) -> str:
     task, windows = spec.task, spec.window
     end = windows.last_end(moment - task.label_delay)
+    begins = f"begins before the source has rows up to {_at(end + task.label_delay)}."
+    begins = f"Nothing {begins}" if not spec.looks_early else f"No training {begins} {_EARLY}"
     young = f" A label younger than {format_duration(task.label_delay)} is not read." if task.label_delay else ""
     return (
         f"Data ({spec.source.kind}): {_described(spec.source)} The time of a row is {task.event_time}.{young} Windows end every "
         f"{format_duration(windows.every)}, counted from {_at(windows.anchor)}. Seen from {_at(moment)}, the newest window whose "
         f"labels can all be known ends at {_at(end)}: a training would take {format_duration(windows.reference)}, "
         f"{_span(windows.reference_window(end))}, and a look would score {format_duration(windows.current)}, "
-        f"{_span(windows.current_window(end))}. Nothing begins before the source has rows up to {_at(end + task.label_delay)}."
+        f"{_span(windows.current_window(end))}. {begins}"
     )
+
+
+_EARLY = (
+    "A look does not wait for labels: it begins when its rows have arrived, and what needs labels is measured on the newest "
+    "window whose labels are known by then."
+)
 
 
 def _training(spec: ModelSpec) -> str:
@@ -127,7 +136,7 @@ def _cron(schedule: str) -> str:
 
 def _evidence(spec: ModelSpec) -> str:
     policy = spec.retraining
-    signals = [*map(_detector, spec.drift), *map(_rule, spec.performance)]
+    signals = [*map(_detector, spec.drift), *map(_rule, spec.performance), *map(_self_check, spec.estimates)]
     every = (
         f"every {format_duration(spec.window.every)}, the newest {format_duration(spec.window.current)} are compared with what the "
         "champion was made from."
@@ -174,7 +183,18 @@ def _rule(rule: PerformanceRule) -> str:
     side, limit = ("above", rule.above) if rule.below is None else ("below", rule.below)
     long = f" in {rule.windows} windows in a row" if rule.windows > 1 else ""
     where = f" where it has at least {rule.rows:,} rows of one {rule.by}" if rule.by else ""
-    return f"{rule.name or rule.metric}: the champion's {rule.metric} on the labels of the window{where} is {side} {limit:g}{long}."
+    return f"{rule.name or rule.metric}: the champion's {rule.metric} {_LINES[rule.line]}{where} is {side} {limit:g}{long}."
+
+
+_LINES = {
+    "final": "on the labels of the window",
+    "provisional": "on the labels known so far",
+    "estimated": "as its predictions alone lead to expect",
+}
+
+
+def _self_check(metric: str) -> str:
+    return f"{estimate_signal(metric)}: labels have shown that the estimate cannot be believed, and it is switched off."
 
 
 def _counting(policy: AnyRetrainingPolicy) -> list[str]:

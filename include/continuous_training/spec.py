@@ -12,12 +12,14 @@ from continuous_training.core.digest import digest
 from continuous_training.core.duration import Duration, format_duration
 from continuous_training.core.errors import SpecError
 from continuous_training.core.frozen import Frozen
-from continuous_training.core.quality import METRICS, Metric
+from continuous_training.core.quality import ESTIMATED, METRICS, Metric
+from continuous_training.core.scores import Line
 from continuous_training.core.task import Features, Task
 from continuous_training.core.window import Window, in_utc, last_tile_end
 from continuous_training.deployers import AnyDeployer, Local
 from continuous_training.detectors import ATTRIBUTION_PREFIX, COMPUTED_COLUMNS, AnyDetector
 from continuous_training.policies import AnyRetrainingPolicy, SignalPolicy
+from continuous_training.policies.estimation import estimate_signal
 from continuous_training.policies.promotion import PromotionPolicy
 from continuous_training.runners import AnyRunner, Subprocess
 from continuous_training.sources import AnySource
@@ -88,15 +90,23 @@ class Split(Frozen):
 
 
 class PerformanceRule(Frozen):
-    """A limit for the realised quality of the champion."""
+    """A limit for the quality of the champion, estimated or realised."""
 
     name: str = Field(
         "",
         pattern=r"^([a-z][a-z0-9_]*)?$",
         max_length=63,
-        description="Name of the signal; without one it is the metric with its limit, such as 'roc_auc below 0.7'.",
+        description="Name of the signal; without one it is the metric with its limit, such as 'roc_auc below 0.7'; a line other "
+        "than final stands before it.",
     )
-    metric: Metric = Field(description="Quality measured on the labels of the current window.")
+    metric: Metric = Field(description="Quality of the champion's predictions.")
+    line: Line = Field(
+        "final",
+        description="Which line the limit is for. final: a window whose labels have had their label_delay. provisional: the "
+        "labels known so far, of the newest window that has any. estimated: no labels, the metric that the predictions lead "
+        "to expect, until it proves wrong. With a rule other than final, windows are looked at as soon as their rows are "
+        "there, and final is measured on the newest window whose labels are known by then.",
+    )
     below: float | None = Field(None, description="Fires when the metric is lower than this.")
     above: float | None = Field(None, description="Fires when the metric is higher than this.")
     windows: int = Field(1, ge=1, le=50, description="Windows in a row that must cross the limit.")
@@ -111,7 +121,8 @@ class PerformanceRule(Frozen):
     def signal(self) -> str:
         """Return the name of the signal that the rule is."""
         limit = f"below {self.below:g}" if self.below is not None else f"above {self.above:g}"
-        return self.name or f"{self.metric} {limit}"
+        line = "" if self.line == "final" else f"{self.line} "
+        return self.name or f"{line}{self.metric} {limit}"
 
     @model_validator(mode="after")
     def _one_limit(self) -> Self:
@@ -141,7 +152,7 @@ class ModelSpec(Frozen):
     min_rows: int = Field(1000, ge=50, description="A reference window with fewer labelled rows is not trained on.")
     trainer: AnyTrainer
     drift: tuple[AnyDetector, ...] = Field((), description="Detectors; each is one signal of the retraining policy.")
-    performance: tuple[PerformanceRule, ...] = Field((), description="Limits of realised quality; each is one signal.")
+    performance: tuple[PerformanceRule, ...] = Field((), description="Limits of quality; each is one signal.")
     retraining: AnyRetrainingPolicy = Field(
         default_factory=SignalPolicy,
         description="When the model is retrained. Without a kind it is signals; in a model file that names no detector, no "
@@ -189,6 +200,12 @@ class ModelSpec(Frozen):
             for path, name in named.items()
             if name not in fitting
         ]
+        problems += [
+            f"performance[{number}].line: {rule.metric} cannot be estimated without labels; use line provisional or final, or one "
+            f"of {', '.join(ESTIMATED)}"
+            for number, rule in enumerate(self.performance)
+            if rule.line == "estimated" and rule.metric not in ESTIMATED
+        ]
         if self.task.kind != "classification" and self.promotion.negative_flips is not None:
             problems.append(f"promotion.negative_flips: a {self.task.kind} has no right and wrong to flip; remove it")
         return problems
@@ -202,6 +219,7 @@ class ModelSpec(Frozen):
         if not isinstance(self.retraining, SignalPolicy):
             return problems
         known = {*(detector.known_as for detector in self.drift), *(rule.signal for rule in self.performance)}
+        known |= {estimate_signal(metric) for metric in self.estimates}
         return problems + [
             f"retraining: no detector or performance rule is called {name!r}; the signals are {', '.join(sorted(known)) or 'none'}"
             for name in sorted(self.retraining.names - known)
@@ -240,6 +258,21 @@ class ModelSpec(Frozen):
             if name not in self.features.categorical
         ]
         return problems
+
+    @property
+    def estimates(self) -> tuple[Metric, ...]:
+        """Return the metrics that rules want estimated, in the order of their names."""
+        return tuple(sorted({rule.metric for rule in self.performance if rule.line == "estimated"}))
+
+    @property
+    def looks_early(self) -> bool:
+        """Tell whether a window is looked at before its labels are known: a rule does not wait for them."""
+        return any(rule.line != "final" for rule in self.performance)
+
+    @property
+    def look_delay(self) -> timedelta:
+        """Return how long after its end a window is looked at."""
+        return timedelta(0) if self.looks_early else self.task.label_delay
 
     @property
     def digest(self) -> str:

@@ -82,6 +82,18 @@ def test_the_demos_model_is_explained(fragment: str) -> None:
     assert fragment in _explained(expectations=SUITE)
 
 
+def test_a_model_whose_labels_come_late_says_which_line_counts_and_when_it_looks() -> None:
+    rules = [{"metric": "roc_auc", "below": 0.6, "line": line} for line in ("estimated", "provisional")]
+    text = _explained(performance=rules)
+    assert (
+        "No training begins before the source has rows up to 2013-03-02T00:00Z. A look does not wait for labels" in text
+    )
+    assert "the champion's roc_auc as its predictions alone lead to expect is below 0.6." in text
+    assert "the champion's roc_auc on the labels known so far is below 0.6." in text
+    assert "- roc_auc estimate: labels have shown that the estimate cannot be believed" in text
+    assert "does not wait" not in _explained()
+
+
 def test_lines_fit_a_terminal_and_paragraphs_are_apart() -> None:
     text = explain(_demo(), now=NOW)
     assert max(map(len, text.splitlines())) <= 100

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 import small_model
 from continuous_training.core.data_check import Suite
 from continuous_training.core.errors import SpecError
+from continuous_training.core.quality import ESTIMATED
 from continuous_training.spec import ModelSpec, Windows, load_spec, load_specs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -112,6 +113,19 @@ def test_a_specification_survives_json_with_its_digest(folder: Path) -> None:
         ({"promotion": {**PROMOTION, "slices": ["wind"]}}, "slices", "promotion.slices: wind is not a categorical feature"),
         ({"promotion": {**PROMOTION, "metric": "rmse"}}, "metric: rmse", "promotion.metric: rmse does not fit classification; use one of roc_auc"),
         ({"performance": [{"metric": "mae", "above": 1}]}, "metric: mae", "performance[0].metric: mae does not fit classification"),
+        (
+            {
+                "task": RANK, "trainer": {"kind": "ranking"}, "promotion": {"metric": "ndcg_at_10"},
+                "performance": [{"metric": "ndcg_at_10", "line": "estimated", "below": 0.5}],
+            },
+            "line",
+            "performance[0].line: ndcg_at_10 cannot be estimated without labels; use line provisional or final, or one of roc_auc,",
+        ),
+        (
+            {"performance": [{"metric": "f1", "below": 0.5}], "retraining": {"advise": ["f1 estimate"]}},
+            "retraining",
+            "no detector or performance rule is called 'f1 estimate'",
+        ),
         ({"performance": [{"metric": "f1"}]}, "metric: f1", "give exactly one of below and above"),
         ({"performance": [{"metric": "f1", "below": 1, "above": 0}]}, "metric: f1", "give exactly one of below and above"),
         ({"trainer": {"kind": "sklearn", "estimator": "Ridge"}}, "estimator", "trainer.estimator: Ridge is not for classification"),
@@ -243,6 +257,22 @@ def test_windows_end_at_the_anchor_and_a_look_and_a_training_end_together() -> N
 def test_a_specification_cannot_be_changed() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         small_model.spec().seed = 3
+
+
+def test_a_policy_may_name_a_line_and_the_check_of_an_estimator() -> None:
+    rules = [{"metric": "f1", "below": 0.5, "line": line} for line in ("estimated", "provisional", "final")]
+    names = ["estimated f1 below 0.5", "provisional f1 below 0.5", "f1 below 0.5"]
+    spec = small_model.spec(performance=rules, retraining={"when": [[*names, "f1 estimate"]]})
+    assert [rule.signal for rule in spec.performance] == names
+    assert (spec.estimates, spec.looks_early, spec.look_delay) == (("f1",), True, timedelta(0))
+    waiting = small_model.spec(performance=rules[2:])
+    assert (waiting.estimates, waiting.looks_early, waiting.look_delay) == ((), False, timedelta(days=1))
+
+
+def test_what_is_said_to_be_estimated_is_what_the_estimator_knows() -> None:
+    from continuous_training._estimators_expected import QUESTIONS
+
+    assert set(ESTIMATED) == set(QUESTIONS)
 
 
 def test_a_name_is_that_of_one_signal() -> None:

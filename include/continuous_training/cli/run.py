@@ -74,7 +74,7 @@ def _watch(spec: ModelSpec, settings: Settings, options: argparse.Namespace) -> 
     decided: list[dict[str, Any]] = []
     code = 0 if options.decide_only else _catch_up(spec, settings, as_json=options.json)
     while (end := next_window_end(spec, settings)) is not None:
-        if end + spec.task.label_delay > moment or not is_complete(spec, settings, end):
+        if end + spec.look_delay > moment or not is_complete(spec, settings, end):
             break
         planned = plan(spec, Request(kind="watch"), settings, now=datetime.now(UTC))
         _say(f"{spec.model}: look at {planned.window}")

@@ -4,7 +4,7 @@ from pydantic import Field
 
 from continuous_training.core.decisions import EpisodeKind, Signal
 from continuous_training.core.frozen import Frozen
-from continuous_training.core.scores import ShadowScore
+from continuous_training.core.scores import PerformanceScore, ShadowScore
 from continuous_training.core.window import Moment
 
 
@@ -36,6 +36,11 @@ class RetrainingHistory(Frozen):
     open_episodes: tuple[OpenEpisode, ...] = ()
     shadows: tuple[ShadowScore, ...] = Field(
         (), description="Gains measured against the present champion in the windows before, newest first."
+    )
+    performance: tuple[PerformanceScore, ...] = Field(
+        (),
+        description="Estimated and final quality of the present champion, as the looks before measured it, oldest first; each "
+        "with its window.",
     )
     champion_cutoff: Moment | None = Field(
         None, description="End of the data the champion was made from; none without a champion."

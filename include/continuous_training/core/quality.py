@@ -20,6 +20,9 @@ METRICS: Mapping[TaskKind, tuple[Metric, ...]] = MappingProxyType(
 )
 """The metrics that fit each kind of task."""
 
+ESTIMATED: tuple[Metric, ...] = (*get_args(ClassificationMetric), *get_args(RegressionMetric))
+"""The metrics that can be estimated before labels are known."""
+
 GREATER_IS_BETTER: Mapping[Metric, bool] = MappingProxyType(
     {
         "roc_auc": True,

@@ -87,6 +87,11 @@ class PerformanceScore(Frozen):
     windows: int = Field(1, ge=1, description="Windows in a row that must cross the limit before the signal fires.")
 
     @property
+    def limited(self) -> bool:
+        """Tell whether it has a limit; without one it is written down and is no signal."""
+        return self.below is not None or self.above is not None
+
+    @property
     def exceeded(self) -> bool | None:
         """Tell whether the metric crossed its limit; `None` when it is unknown or under 95 % of labels have matured."""
         value = self.estimate.value

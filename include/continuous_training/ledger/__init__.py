@@ -8,7 +8,7 @@ are in UTC, and the clock is an argument.
 import sqlalchemy as sa
 
 from continuous_training.core.history import OpenEpisode, RetrainingHistory
-from continuous_training.core.scores import ShadowScore
+from continuous_training.core.scores import PerformanceScore, ShadowScore
 from continuous_training.core.window import Moment
 from continuous_training.ledger import tables
 from continuous_training.ledger.chain import problems
@@ -16,6 +16,7 @@ from continuous_training.ledger.champions import Champion, Champions, current
 from continuous_training.ledger.decisions import DecisionRecord, Decisions, newest_decisions
 from continuous_training.ledger.episodes import Episode, select_episodes
 from continuous_training.ledger.runs import RunOutcome, RunRecord, Runs
+from continuous_training.policies.estimation import placed
 
 __all__ = ["Champion", "DecisionRecord", "Episode", "Ledger", "RunOutcome", "RunRecord"]
 
@@ -45,8 +46,8 @@ class Ledger(Champions, Decisions, Runs):
     def retraining_history(self, model: str) -> RetrainingHistory:
         """Return what the retraining policy needs to know of the past, as one moment saw it.
 
-        Signals of windows that the champion was made from are left out, for they were measured from another reference, and
-        so are those of windows with a defect, which measured the fault. A
+        Signals of windows that the champion was made from, or that were decided before it began, are left out, for they
+        were measured from another reference, and so are those of windows with a defect, which measured the fault. A
         retraining counts once for each episode, at the latest moment it was asked for or begun; dry runs do not count.
         """
         with self.read() as connection:
@@ -55,13 +56,17 @@ class Ledger(Champions, Decisions, Runs):
             known = select_episodes(connection, model)
             open_now = [episode.model_dump(include=fields) for episode in known if episode.closed_at is None]
             records = newest_decisions(connection, model, _RECENT)
+            began = _began(connection, champion)
             return RetrainingHistory(
                 recent=tuple(
                     row.decision.signals
                     for row in records
-                    if not row.evidence.defects and (champion is None or row.decision.window.end > champion.data_cutoff)
+                    if not row.evidence.defects
+                    and row.seq > began
+                    and (champion is None or row.decision.window.end > champion.data_cutoff)
                 ),
-                shadows=_shadows(records, _began(connection, champion)),
+                shadows=_shadows(records, began),
+                performance=_performance(records, began),
                 requested=_requested(connection, model),
                 open_episodes=tuple(OpenEpisode(**episode) for episode in open_now),
                 champion_cutoff=champion.data_cutoff if champion else None,
@@ -91,6 +96,18 @@ def _shadows(records: tuple[DecisionRecord, ...], began: int) -> tuple[ShadowSco
         if record.evidence.shadow is not None:
             scores.append(record.evidence.shadow)
     return tuple(scores)
+
+
+def _performance(records: tuple[DecisionRecord, ...], began: int) -> tuple[PerformanceScore, ...]:
+    """Return what was estimated and what labels showed of the present champion, oldest first."""
+    mine = [record.evidence for record in reversed(records) if record.seq > began]
+    return tuple(
+        score
+        for evidence in mine
+        if any(score.line == "estimated" for score in evidence.performance)
+        for score in placed(evidence)
+        if score.line != "provisional"
+    )
 
 
 def _requested(connection: sa.Connection, model: str) -> tuple[Moment, ...]:

@@ -6,10 +6,12 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from continuous_training.core.decisions import Signal
+from continuous_training.core.decisions import Evidence, Signal
 from continuous_training.core.frozen import Frozen
+from continuous_training.core.history import RetrainingHistory
 from continuous_training.core.scores import MATURED_SHARE, Estimate, PerformanceScore
 from continuous_training.core.window import Window
+from continuous_training.policies.evidence import signals
 
 
 class Checked(Frozen):
@@ -40,8 +42,12 @@ class Trust(Frozen):
     def signal(self) -> Signal:
         """Return being switched off as a signal of its own, for the labels no longer follow what was learned."""
         states: dict[str, Literal["fired", "quiet", "inconclusive"]] = {"off": "fired", "on": "quiet"}
-        name = f"{self.metric} estimate"
-        return Signal(name=name, kind="performance", state=states.get(self.state, "inconclusive"), text=self.text)
+        return Signal(
+            name=estimate_signal(self.metric),
+            kind="performance",
+            state=states.get(self.state, "inconclusive"),
+            text=self.text,
+        )
 
     def allowed(self, score: PerformanceScore) -> PerformanceScore:
         """Return the score as it may be used: while switched off, an estimate has no value, so it is inconclusive.
@@ -157,6 +163,40 @@ def checks(scores: Iterable[PerformanceScore]) -> dict[tuple[str, str], list[Che
         key = (metric, part, window)
         found.setdefault((metric, part), []).append(Checked(estimate=estimated[key], final=final[key]))
     return found
+
+
+def estimate_signal(metric: str) -> str:
+    """Return the name of the signal that says whether the estimates of a metric are switched off."""
+    return f"{metric} estimate"
+
+
+def believed_signals(
+    evidence: Evidence, history: RetrainingHistory, *, held: frozenset[str] = frozenset(), hysteresis: float = 0.0
+) -> tuple[Signal, ...]:
+    """Return `policies.evidence.signals` without the estimates that are switched off, then one more for each estimated metric.
+
+    That one has fired while the estimator is off. An estimate of a slice needs both to hold: what was estimated of all
+    rows, and of the slice.
+    """
+    metrics = dict.fromkeys(score.estimate.metric for score in evidence.performance if score.line == "estimated")
+    known = checks([*history.performance, *placed(evidence)])
+    trusted = {key: SelfCheck().trusted(windows, key[0]) for key, windows in known.items()}
+    whole = {metric: trusted.get((metric, "")) or SelfCheck().trusted((), metric) for metric in metrics}
+
+    def allowed(score: PerformanceScore) -> PerformanceScore:
+        metric = score.estimate.metric
+        part = trusted.get((metric, score.slice))
+        score = part.allowed(score) if part else score
+        return whole[metric].allowed(score) if metric in whole else score
+
+    believed = evidence.model_copy(update={"performance": tuple(map(allowed, evidence.performance))})
+    found = signals(believed, held=held, hysteresis=hysteresis)
+    return (*found, *(each.signal for each in whole.values()))
+
+
+def placed(evidence: Evidence) -> list[PerformanceScore]:
+    """Return the scores of one look, each with the window it was measured on."""
+    return [score.model_copy(update={"window": score.window or evidence.window}) for score in evidence.performance]
 
 
 def _at_least(count: int, trials: int, chance: float) -> float:

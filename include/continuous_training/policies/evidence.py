@@ -1,10 +1,12 @@
 """Read the evidence of one window as named signals: fired, quiet or inconclusive, each with its worst number in words."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Literal
 
 from continuous_training.core.decisions import Evidence, Signal
 from continuous_training.core.scores import MATURED_SHARE, DriftScore, PerformanceScore
+from continuous_training.policies.guards import day
 
 State = Literal["fired", "quiet", "inconclusive"]
 
@@ -32,7 +34,7 @@ def signals(evidence: Evidence, *, held: frozenset[str] = frozenset(), hysteresi
     for score in evidence.drift:
         by_detector.setdefault(score.detector, []).append(score)
     by_rule: dict[str, list[PerformanceScore]] = {}
-    for quality in evidence.performance:
+    for quality in (score for score in evidence.performance if score.limited):
         by_rule.setdefault(rule_name(quality), []).append(quality)
     found = [
         _drift_signal(name, [_nearer(score, hysteresis) for score in scores] if name in held and hysteresis else scores)
@@ -45,6 +47,15 @@ def signals(evidence: Evidence, *, held: frozenset[str] = frozenset(), hysteresi
         for name, scores in by_rule.items()
     ]
     return tuple(found)
+
+
+def labelled_until(evidence: Evidence) -> datetime:
+    """Return the end of the newest window that a retraining could be made from.
+
+    It is the window decided on, or where that is looked at before its labels are known, the one of the final line.
+    """
+    ripe = [score.window.end for score in evidence.performance if score.line == "final" and score.window]
+    return max(ripe, default=evidence.window.end)
 
 
 def rule_name(score: PerformanceScore) -> str:
@@ -119,6 +130,7 @@ def _performance_text(score: PerformanceScore) -> str:
     estimate = score.estimate
     what = f"{'' if score.line == 'final' else f'{score.line} '}{estimate.metric}"
     what += f" where {score.slice}" if score.slice else ""
+    what += f" of the window that ended {day(score.window.end)}" if score.window else ""
     if estimate.value is None:
         return f"{what} could not be measured: {estimate.note or 'no reason given'}"
     if score.exceeded is None:

@@ -17,7 +17,8 @@ from continuous_training.core.decisions import (
 from continuous_training.core.duration import Duration, format_duration
 from continuous_training.core.frozen import Frozen
 from continuous_training.core.history import OpenEpisode, RetrainingHistory
-from continuous_training.policies.evidence import State, signals
+from continuous_training.policies.estimation import believed_signals
+from continuous_training.policies.evidence import State, labelled_until
 from continuous_training.policies.guards import LONGEST, Blackout, Budget, Cron, TimeZone, day
 
 _LONGEST_REASON = 500
@@ -140,8 +141,8 @@ class RetrainingPolicy(Frozen):
             whys["defect"] = f"the window that ends {day(evidence.window.end)} shows no defect"
         return whys
 
-    def _signals(self, evidence: Evidence, history: RetrainingHistory) -> tuple[Signal, ...]:  # noqa: ARG002 - others hold
-        return self.enough(evidence, signals(evidence))
+    def _signals(self, evidence: Evidence, history: RetrainingHistory) -> tuple[Signal, ...]:
+        return self.enough(evidence, believed_signals(evidence, history))
 
     def enough(self, evidence: Evidence, found: tuple[Signal, ...]) -> tuple[Signal, ...]:
         """Return the signals of a window, all inconclusive where it has too few rows."""
@@ -167,17 +168,20 @@ class RetrainingPolicy(Frozen):
         return "yes", free.text, free
 
     def _expired(self, evidence: Evidence, history: RetrainingHistory) -> RetrainingReason | None:
-        cutoff = history.champion_cutoff
-        if self.max_age is None or cutoff is None or evidence.window.end - cutoff < self.max_age:
+        cutoff, newest = history.champion_cutoff, labelled_until(evidence)
+        if self.max_age is None or cutoff is None or newest - cutoff < self.max_age:
             return None
-        text = f"the champion's data end on {day(cutoff)}, {format_duration(evidence.window.end - cutoff)} before the window's; at most {format_duration(self.max_age)} are allowed"
+        which = "the window's" if newest == evidence.window.end else "the newest with labels"
+        text = f"the champion's data end on {day(cutoff)}, {format_duration(newest - cutoff)} before {which}; at most {format_duration(self.max_age)} are allowed"
         return RetrainingReason(
             kind="schedule", text=text, episode=f"schedule:age:{evidence.window.end:%Y-%m-%dT%H:%M:%SZ}"
         )
 
     def _hindrance(self, evidence: Evidence, cause: RetrainingReason, history: RetrainingHistory) -> str | None:
         if history.champion_cutoff and _is_known(evidence, history):
-            return f"the champion was made from data up to {day(history.champion_cutoff)} and knows this window already"
+            known = history.champion_cutoff >= evidence.window.end
+            why = "knows this window already" if known else "no newer labels were known at this look"
+            return f"the champion was made from data up to {day(history.champion_cutoff)} and {why}"
         for blackout in self.blackout:
             if hindrance := blackout.hindrance(evidence.as_of):
                 return hindrance
@@ -241,8 +245,8 @@ def _reason(evidence: Evidence, judged: Sequence[Judged], history: RetrainingHis
 
 
 def _is_known(evidence: Evidence, history: RetrainingHistory) -> bool:
-    """Tell whether the champion was made from this window; a retraining because of it could not be promoted."""
-    return history.champion_cutoff is not None and history.champion_cutoff >= evidence.window.end
+    """Tell whether the champion was made from all that a retraining could learn from; another could not be promoted."""
+    return history.champion_cutoff is not None and history.champion_cutoff >= labelled_until(evidence)
 
 
 def _open(kind: ReasonKind, history: RetrainingHistory) -> OpenEpisode | None:

@@ -8,7 +8,8 @@ from pydantic import Field, field_validator, model_validator
 from continuous_training.core.decisions import Evidence, Signal
 from continuous_training.core.frozen import Frozen
 from continuous_training.core.history import RetrainingHistory
-from continuous_training.policies.evidence import State, rule_name, signals
+from continuous_training.policies.estimation import believed_signals, estimate_signal
+from continuous_training.policies.evidence import State, rule_name
 from continuous_training.policies.retraining import Judged, RetrainingPolicy, at_least
 
 Groups = tuple[tuple[str, ...], ...]
@@ -38,8 +39,8 @@ class SignalPolicy(RetrainingPolicy):
     kind: Literal["signals"] = "signals"
     when: Literal["any", "all"] | Groups = Field(
         "any",
-        description="Whether any one signal (each detector and each performance rule) is enough, or all must fire; or a list "
-        "of groups of names, of which any one must fire as a whole, for example [[psi, error], [accuracy_low]].",
+        description="Whether any one signal (each detector, each performance rule, and `<metric> estimate`, which fires while "
+        "an estimator is switched off) is enough, or all detectors and rules must fire; or a list of groups of names, of which any one must fire as a whole, for example [[psi, error], [accuracy_low]].",
     )
     persistence: Persistence = Field(
         Persistence(windows=1, of=1),
@@ -69,12 +70,15 @@ class SignalPolicy(RetrainingPolicy):
 
     def judge(self, evidence: Evidence, history: RetrainingHistory) -> list[Judged]:
         """Count each signal over the newest windows."""
-        in_a_row = {rule_name(score): score.windows for score in evidence.performance}
+        in_a_row = {rule_name(score): score.windows for score in evidence.performance if score.limited}
         chosen = None if isinstance(self.when, str) else {name for group in self.when for name in group}
+        aside = {*self.advise}
+        if self.when == "all":  # an estimate that is believed and one that is switched off exclude each other
+            aside |= {estimate_signal(score.estimate.metric) for score in evidence.performance}
         return [
             self._judge(signal, in_a_row.get(signal.name, 1), history)
             for signal in self._signals(evidence, history)
-            if signal.name not in self.advise and (chosen is None or signal.name in chosen)
+            if signal.name not in aside and (chosen is None or signal.name in chosen)
         ]
 
     def combine(self, judged: Sequence[Judged]) -> State:
@@ -91,7 +95,7 @@ class SignalPolicy(RetrainingPolicy):
     def _signals(self, evidence: Evidence, history: RetrainingHistory) -> tuple[Signal, ...]:
         last = history.recent[0] if history.recent else ()
         held = frozenset(signal.name for signal in last if signal.state == "fired")
-        return self.enough(evidence, signals(evidence, held=held, hysteresis=self.hysteresis))
+        return self.enough(evidence, believed_signals(evidence, history, held=held, hysteresis=self.hysteresis))
 
     def _judge(self, signal: Signal, in_a_row: int, history: RetrainingHistory) -> Judged:
         """Count over the newest windows, first those in a row that a performance rule asks for, then the persistence."""

@@ -54,8 +54,8 @@ def walk(spec: ModelSpec, settings: Settings, *, start: datetime, end: datetime)
             )
             raise DataInvalid(msg)
     while (tile := next_window_end(spec, settings)) is not None and tile <= end:
-        moment = tile + spec.task.label_delay
-        for tick in _ticks(spec, moment - spec.window.every, moment):
+        moment = tile + spec.look_delay
+        for tick in _ticks(spec, max(moment - spec.window.every, start + spec.task.label_delay), moment):
             train(spec, Request(kind="train", reason="schedule", as_of=tick), settings, now=tick)
         run = plan(spec, Request(kind="watch"), settings, now=moment)
         run_step("score", spec, run, settings)

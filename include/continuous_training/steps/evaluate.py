@@ -13,6 +13,7 @@ from continuous_training.core.digest import digest
 from continuous_training.detectors import ATTRIBUTION_PREFIX
 from continuous_training.steps.champion import load_champion, triage_key
 from continuous_training.steps.context import Context, Output, to_json
+from continuous_training.steps.lines import estimator_key, fit_estimator
 from continuous_training.steps.prepare import labelled_rows, split_by_time
 from continuous_training.trainers.bundle import Bundle, load_bundle
 from continuous_training.trainers.preparation import encode_label
@@ -46,6 +47,8 @@ def do(context: Context) -> Output:
     verdict = policy.judge(comparison)
     computed = computed_columns(y, prediction, spec.task, groups) | attributions(spec, challenger, judged)
     outputs = _references(context, rows, hold_out, computed)
+    if spec.estimates:
+        outputs[estimator_key(spec)] = _stored(context, fit_estimator(spec, challenger, judged))
     outputs["comparison"] = context.store.put(to_json(comparison.model_dump(mode="json")))
     outputs["verdict"] = context.store.put(to_json(verdict.model_dump(mode="json")))
     facts = {

@@ -79,9 +79,9 @@ def next_window_end(spec: ModelSpec, settings: Settings) -> datetime | None:
 
 
 def is_complete(spec: ModelSpec, settings: Settings, end: datetime) -> bool:
-    """Tell whether all rows before `end` have arrived and their labels have matured, by the source's watermark."""
+    """Tell whether all rows before `end` have arrived and the labels that a look waits for, by the source's watermark."""
     watermark = spec.source.watermark(task=spec.task, locations=settings.locations)
-    return watermark is not None and watermark >= end + spec.task.label_delay
+    return watermark is not None and watermark >= end + spec.look_delay
 
 
 def _plan_watch(spec: ModelSpec, request: Request, settings: Settings, champion: Champion | None) -> Run:
@@ -92,7 +92,7 @@ def _plan_watch(spec: ModelSpec, request: Request, settings: Settings, champion:
         raise DataInvalid(msg)
     end = next_window_end(spec, settings)
     if request.as_of is not None:
-        end = spec.window.last_end(request.as_of - spec.task.label_delay)
+        end = spec.window.last_end(request.as_of - spec.look_delay)
     if end is None or not is_complete(spec, settings, end):
         msg = f"the window of {spec.model} that ends at {end:%Y-%m-%d %H:%MZ} is not complete yet; a retry after more data has landed may find it so"
         raise SourceUnavailable(msg)
@@ -107,7 +107,7 @@ def _plan_watch(spec: ModelSpec, request: Request, settings: Settings, champion:
         model=spec.model,
         kind="watch",
         key=digest(identity),
-        as_of=end + spec.task.label_delay,
+        as_of=end + spec.look_delay,
         window=window,
         spec_digest=spec.digest,
         champion=_reference(champion),

@@ -5,8 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.dialects import postgresql, sqlite
 
+from continuous_training.core.decisions import Evidence, RetrainingDecision
 from continuous_training.core.errors import UsageError
 from continuous_training.core.history import OpenEpisode, RetrainingHistory
+from continuous_training.core.scores import Estimate, PerformanceScore
 from continuous_training.core.window import Window
 from continuous_training.ledger import Ledger
 from continuous_training.ledger.chain import GENESIS
@@ -125,6 +127,33 @@ def test_the_history_holds_the_signals_of_the_fifty_newest_windows(ledger: Ledge
         ledger.record_decision(*a_decision(day), now=NOW)
     recent = ledger.retraining_history("m").recent
     assert [signals[0].text for signals in recent] == [f"day {day}" for day in range(51, 1, -1)]
+
+
+def test_the_history_holds_what_was_seen_of_the_present_champion(ledger: Ledger) -> None:
+    """Windows after the data of a new champion may have been scored, early, with the one before."""
+
+    def lines(day: int, *names: str) -> tuple[RetrainingDecision, Evidence]:
+        decision, evidence = a_decision(day)
+        ripe = Window(start=moment(day - 21), end=moment(day - 14))
+        scores = [
+            PerformanceScore(estimate=Estimate(metric="f1", value=0.5), line=name, matured=1, window=where)
+            for name, where in zip(names, (None, None, ripe), strict=False)
+        ]
+        return decision, evidence.model_copy(update={"performance": tuple(scores)})
+
+    ledger.promote("m", **promotion(1, seen=0, cutoff=0))
+    ledger.record_decision(*lines(14, "estimated", "provisional", "final"), now=NOW)
+    ledger.promote("m", **promotion(2, seen=1, cutoff=7))
+    assert ledger.retraining_history("m").performance == ()
+    assert ledger.retraining_history("m").recent == ()
+    for day in (21, 28):
+        ledger.record_decision(*lines(day, "estimated", "provisional", "final"), now=NOW)
+    ledger.record_decision(*lines(35, "final"), now=NOW)
+    history = ledger.retraining_history("m")
+    assert [signals[0].text for signals in history.recent] == ["day 35", "day 28", "day 21"]
+    assert [(score.line, score.window.end) for score in history.performance if score.window] == [
+        ("estimated", moment(21)), ("final", moment(7)), ("estimated", moment(28)), ("final", moment(14)),
+    ]  # fmt: skip
 
 
 def test_the_history_tells_the_champions_cutoff_and_the_open_episodes(ledger: Ledger) -> None:

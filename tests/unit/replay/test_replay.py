@@ -11,6 +11,7 @@ from continuous_training.core.errors import DataInvalid, UsageError
 from continuous_training.ledger import Ledger
 from continuous_training.replay import replay
 from continuous_training.replay.page import page
+from continuous_training.replay.walk import walk
 from continuous_training.settings import Settings
 
 DAYS, DRIFT_AFTER = 101, 60
@@ -60,6 +61,54 @@ def test_live_decisions_and_promotions_are_those_of_the_replay(home, settings, m
     assert list(own.decisions) == decided
     promoted = [champion.data_cutoff for champion in reversed(live.history("m"))][1:]
     assert list(own.promoted) == promoted
+
+
+def test_early_looks_at_late_labels_are_replayed_as_they_are_live(home, settings, monkeypatch, capsys, tmp_path):
+    late = {
+        "task": {**small_model.document()["task"], "label_delay": "15 days"},
+        "drift": [],
+        "performance": [
+            {"metric": "log_loss", "line": "estimated", "below": 0.2},
+            {"metric": "log_loss", "above": 0.6},
+        ],
+        "promotion": {"metric": "log_loss", "rows": 100, "resamples": 100},
+        "retraining": {"cooldown": "20 days"},
+    }
+    live_home = tmp_path / "live"
+    small_model.land(live_home, days=DAYS, drift_after=DRIFT_AFTER)
+    (live_home / "models").mkdir()
+    (live_home / "models" / "m.yaml").write_text(json.dumps(small_model.document(**late)))
+    for name, value in {"CT_HOME": live_home, "CT_MODELS": live_home / "models"}.items():
+        monkeypatch.setenv(name, str(value))
+    assert cli.main(["run", "train", "m", "--as-of", (FIRST + timedelta(days=15)).isoformat()]) == 0
+    assert cli.main(["run", "watch", "m", "--as-of", LAST.isoformat()]) in {0, 3, 5}
+    capsys.readouterr()
+    live = Ledger(Settings.from_environment({"CT_HOME": str(live_home)}).ledger)
+    spec = small_model.spec(**late)
+    # A policy without an estimate comes first: its trainings, which made no estimator, are shared.
+    report = replayed(settings, spec, {"waits": small_model.spec(**{**late, "performance": []}), "own": spec})
+    own = report.policies[1]
+    decided = {record.decision.window.end: record.decision for record in live.decisions("m", 100)}
+    assert {one.answer for one in own.decisions} >= {"yes", "no"}
+    assert all(one.as_of == one.window.end for one in own.decisions)
+    assert list(own.decisions) == [decided[one.window.end] for one in own.decisions]
+
+
+def test_a_schedule_begins_after_the_first_training_also_where_looks_are_early(home, tmp_path):
+    settings = Settings.from_environment(
+        {"CT_HOME": str(tmp_path), "CT_LOCATIONS": json.dumps({"data": str(home / "data")})}
+    )
+    spec = small_model.spec(
+        task={**small_model.document()["task"], "label_delay": "15 days"},
+        drift=[],
+        performance=[{"metric": "roc_auc", "line": "estimated", "below": 0.01}],
+        retraining={"schedule": "0 0 */6 * *"},
+    )
+    served = walk(spec, settings, start=FIRST, end=FIRST + timedelta(days=30))
+    assert sorted(served) == [FIRST + timedelta(days=number) for number in (10, 20, 30)]
+    begun = [record.run for record in reversed(Ledger(settings.ledger).runs("m", 100))]
+    assert len(begun) > 1
+    assert all(run.as_of >= FIRST + timedelta(days=15) for run in begun)
 
 
 def test_an_interrupted_replay_goes_on_and_says_the_same(settings):
