@@ -4,6 +4,7 @@ from pydantic import Field
 
 from continuous_training.core.decisions import EpisodeKind, Signal
 from continuous_training.core.frozen import Frozen
+from continuous_training.core.retrainings import Retraining
 from continuous_training.core.scores import ShadowScore
 from continuous_training.core.window import Moment
 
@@ -37,6 +38,7 @@ class RetrainingHistory(Frozen):
     shadows: tuple[ShadowScore, ...] = Field(
         (), description="Gains measured against the present champion in the windows before, newest first."
     )
+    retrainings: tuple[Retraining, ...] = Field((), description="Every retraining and what it brought, newest first.")
     champion_cutoff: Moment | None = Field(
         None, description="End of the data the champion was made from; none without a champion."
     )

@@ -62,6 +62,13 @@ class RetrainingPolicy(Frozen):
     )
     blackout: tuple[Blackout, ...] = Field((), description="Stretches of time in which no evidence is followed.")
     rows: int = Field(30, ge=1, description="A window with fewer rows is inconclusive.")
+    judged_over: int = Field(
+        4,
+        ge=1,
+        le=50,
+        description="Windows after a promotion in which the new champion is compared with the one it replaced, to label the "
+        "retraining worth it, neutral or harmful.",
+    )
     mode: Literal["enforce", "advise"] = Field(
         "enforce", description="Whether a yes starts a retraining, or is only written down as advice."
     )
@@ -210,7 +217,7 @@ def at_least(needed: int, states: Sequence[State]) -> State:
 def why_not(judged: Sequence[Judged]) -> str:
     """Return in words why signals that count do not ask for a retraining."""
     if not judged:
-        return "no signal: the model file has neither a detector nor a performance rule"
+        return "no signal counts: the model file has neither a detector nor a performance rule, or they are all advice"
     told = [
         f"{each.signal.text}; but {each.shortfall}"
         for each in judged

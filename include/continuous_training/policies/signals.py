@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from continuous_training.core.decisions import Evidence, Signal
 from continuous_training.core.frozen import Frozen
 from continuous_training.core.history import RetrainingHistory
+from continuous_training.core.retrainings import precisions
 from continuous_training.policies.evidence import State, rule_name, signals
 from continuous_training.policies.retraining import Judged, RetrainingPolicy, at_least
 
@@ -52,6 +53,13 @@ class SignalPolicy(RetrainingPolicy):
         description="Share of its threshold by which a signal that has fired must come back before it is quiet again.",
     )
     advise: tuple[str, ...] = Field((), description="Names of signals that are written down and do not count.")
+    demote_below: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Precision below which a signal is demoted to advise: when the 95 % interval of the share of retrainings "
+        "in which it had fired that were worth it lies below this, it is written down and does not count. Never by default.",
+    )
 
     @field_validator("when")
     @classmethod
@@ -70,11 +78,12 @@ class SignalPolicy(RetrainingPolicy):
     def judge(self, evidence: Evidence, history: RetrainingHistory) -> list[Judged]:
         """Count each signal over the newest windows."""
         in_a_row = {rule_name(score): score.windows for score in evidence.performance}
+        silent = {*self.advise, *self._demoted(history)}
         chosen = None if isinstance(self.when, str) else {name for group in self.when for name in group}
         return [
             self._judge(signal, in_a_row.get(signal.name, 1), history)
             for signal in self._signals(evidence, history)
-            if signal.name not in self.advise and (chosen is None or signal.name in chosen)
+            if signal.name not in silent and (chosen is None or signal.name in chosen)
         ]
 
     def combine(self, judged: Sequence[Judged]) -> State:
@@ -91,7 +100,24 @@ class SignalPolicy(RetrainingPolicy):
     def _signals(self, evidence: Evidence, history: RetrainingHistory) -> tuple[Signal, ...]:
         last = history.recent[0] if history.recent else ()
         held = frozenset(signal.name for signal in last if signal.state == "fired")
-        return self.enough(evidence, signals(evidence, held=held, hysteresis=self.hysteresis))
+        found = self.enough(evidence, signals(evidence, held=held, hysteresis=self.hysteresis))
+        demoted = self._demoted(history)
+        return tuple(
+            signal.model_copy(update={"text": f"{signal.text}; demoted to advise, {why}"})
+            if (why := demoted.get(signal.name))
+            else signal
+            for signal in found
+        )
+
+    def _demoted(self, history: RetrainingHistory) -> dict[str, str]:
+        """Return the signals whose precision is shown to be too low, and why."""
+        if self.demote_below is None:
+            return {}
+        return {
+            name: f"{one.worth_it} of {one.judged} retrainings in which it had fired were worth it"
+            for name, one in precisions(history.retrainings, self.judged_over).items()
+            if one.interval[1] < self.demote_below
+        }
 
     def _judge(self, signal: Signal, in_a_row: int, history: RetrainingHistory) -> Judged:
         """Count over the newest windows, first those in a row that a performance rule asks for, then the persistence."""

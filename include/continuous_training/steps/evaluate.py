@@ -128,14 +128,18 @@ def _champion_prediction(context: Context, judged: pd.DataFrame, challenger: Bun
     if context.run.champion is None:
         return None
     champion = load_champion(context, context.run.champion)
-    prediction = champion.predict(judged)
-    if champion.manifest.classes == challenger.manifest.classes:
+    return aligned(champion, champion.predict(judged), challenger)
+
+
+def aligned(bundle: Bundle, prediction: NDArray[np.float64], other: Bundle) -> NDArray[np.float64]:
+    """Return what a bundle predicts with its columns in the other's order of classes."""
+    if bundle.manifest.classes == other.manifest.classes:
         return prediction
-    aligned = np.zeros((len(judged), len(challenger.manifest.classes)))
-    for position, label in enumerate(champion.manifest.classes):
-        if label in challenger.manifest.classes:
-            aligned[:, challenger.manifest.classes.index(label)] = prediction[:, position]
-    return aligned
+    found = np.zeros((len(prediction), len(other.manifest.classes)))
+    for position, label in enumerate(bundle.manifest.classes):
+        if label in other.manifest.classes:
+            found[:, other.manifest.classes.index(label)] = prediction[:, position]
+    return found
 
 
 def _fit(context: Context, detector: Detector, reference: pd.DataFrame) -> str:

@@ -27,6 +27,7 @@ from continuous_training.steps.evaluate import (
     detector_key,
     groups_of,
 )
+from continuous_training.steps.realised import realised_gain
 from continuous_training.steps.shadow import shadow_score
 from continuous_training.trainers.preparation import encode_label
 
@@ -49,6 +50,7 @@ def do(context: Context) -> Output:
     defects = _defects(context, rows, run.champion)
     # A broken window would be scored for nothing, and refitting on the next one waits until it is repaired.
     wanted = spec.retraining.needs_shadow and not defects and not rows.empty
+    judged = run.replaced is not None and not defects and not rows.empty
     evidence = Evidence(
         model=spec.model,
         window=run.window,
@@ -57,6 +59,7 @@ def do(context: Context) -> Output:
         drift=tuple(drift),
         performance=_performance(context, rows, y, prediction, groups),
         shadow=shadow_score(context, rows, bundle, prediction) if wanted else None,
+        realised=realised_gain(context, rows, bundle) if judged else None,
         defects=defects,
     )
     outputs = {"evidence": context.store.put(to_json(evidence.model_dump(mode="json")))}
