@@ -57,6 +57,7 @@ class Signal(Frozen):
     kind: Literal["drift", "performance", "shadow"]
     state: Literal["fired", "quiet", "inconclusive"]
     text: str = Field(description="The worst number behind the state, in words.")
+    counts: bool = Field(default=True, description="Whether the policy follows it, or only writes it down.")
 
 
 class RetrainingDecision(Frozen):

@@ -30,6 +30,10 @@ class Retraining(Frozen):
     )
     followed: bool = Field(default=False, description="Whether another champion has followed: there are no more gains.")
 
+    def fired(self, signal: str, *, followed: bool) -> bool:
+        """Tell whether a signal had fired and, with `followed`, the policy followed it."""
+        return any(one.name == signal and one.state == "fired" and (one.counts or not followed) for one in self.signals)
+
     def label(self, windows: int) -> Label | None:
         """Return whether it was worth it, once `windows` windows were measured or another champion followed.
 
@@ -94,12 +98,14 @@ class Precision(Frozen):
         return max(0.0, (centre - reach) / whole), min(1.0, (centre + reach) / whole)
 
 
-def precisions(retrainings: Sequence[Retraining], windows: int) -> dict[str, Precision]:
-    """Return the precision of every signal that had fired in a retraining that is judged by now."""
-    counted: dict[str, list[bool]] = {}
-    for retraining in retrainings:
-        label = retraining.label(windows)
-        for signal in retraining.signals if label else ():
-            if signal.state == "fired":
-                counted.setdefault(signal.name, []).append(label == "worth it")
-    return {name: Precision(worth_it=sum(found), judged=len(found)) for name, found in counted.items()}
+def precision(retrainings: Sequence[Retraining], windows: int, signal: str, *, followed: bool) -> Precision:
+    """Return the precision of a signal over the retrainings that are judged by now.
+
+    Parameters
+    ----------
+    followed:
+        Count only those in which the policy followed the signal. A signal that always fires would otherwise be credited,
+        while it is not followed, with what others found.
+    """
+    labels = [one.label(windows) for one in retrainings if one.fired(signal, followed=followed)]
+    return Precision(worth_it=labels.count("worth it"), judged=len(labels) - labels.count(None))

@@ -93,7 +93,11 @@ class RetrainingPolicy(Frozen):
         state = self.combine(judged)
         answer, why, reason = self._answer(evidence, history, judged, state)
         counted = {each.signal.name for each in judged}
-        others = [signal for signal in self._signals(evidence, history) if signal.name not in counted]
+        others = [
+            signal.model_copy(update={"counts": False})
+            for signal in self._signals(evidence, history)
+            if signal.name not in counted
+        ]
         return RetrainingDecision(
             model=evidence.model,
             window=evidence.window,

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from continuous_training.core.decisions import Evidence, Signal
 from continuous_training.core.frozen import Frozen
 from continuous_training.core.history import RetrainingHistory
-from continuous_training.core.retrainings import precisions
+from continuous_training.core.retrainings import Precision, Retraining, precision
 from continuous_training.policies.evidence import State, rule_name, signals
 from continuous_training.policies.retraining import Judged, RetrainingPolicy, at_least
 
@@ -78,12 +78,11 @@ class SignalPolicy(RetrainingPolicy):
     def judge(self, evidence: Evidence, history: RetrainingHistory) -> list[Judged]:
         """Count each signal over the newest windows."""
         in_a_row = {rule_name(score): score.windows for score in evidence.performance}
-        silent = {*self.advise, *self._demoted(history)}
         chosen = None if isinstance(self.when, str) else {name for group in self.when for name in group}
         return [
             self._judge(signal, in_a_row.get(signal.name, 1), history)
             for signal in self._signals(evidence, history)
-            if signal.name not in silent and (chosen is None or signal.name in chosen)
+            if signal.counts and signal.name not in self.advise and (chosen is None or signal.name in chosen)
         ]
 
     def combine(self, judged: Sequence[Judged]) -> State:
@@ -101,23 +100,21 @@ class SignalPolicy(RetrainingPolicy):
         last = history.recent[0] if history.recent else ()
         held = frozenset(signal.name for signal in last if signal.state == "fired")
         found = self.enough(evidence, signals(evidence, held=held, hysteresis=self.hysteresis))
-        demoted = self._demoted(history)
-        return tuple(
-            signal.model_copy(update={"text": f"{signal.text}; demoted to advise, {why}"})
-            if (why := demoted.get(signal.name))
-            else signal
-            for signal in found
-        )
+        return tuple(self._marked(signal, history.retrainings) for signal in found)
 
-    def _demoted(self, history: RetrainingHistory) -> dict[str, str]:
-        """Return the signals whose precision is shown to be too low, and why."""
+    def demotes(self, signal: str, retrainings: Sequence[Retraining]) -> Precision | None:
+        """Return the precision of a signal when it is shown to be too low, else `None`."""
         if self.demote_below is None:
-            return {}
-        return {
-            name: f"{one.worth_it} of {one.judged} retrainings in which it had fired were worth it"
-            for name, one in precisions(history.retrainings, self.judged_over).items()
-            if one.interval[1] < self.demote_below
-        }
+            return None
+        found = precision(retrainings, self.judged_over, signal, followed=True)
+        return found if found.interval[1] < self.demote_below else None
+
+    def _marked(self, signal: Signal, retrainings: Sequence[Retraining]) -> Signal:
+        poor = self.demotes(signal.name, retrainings)
+        if poor is None:
+            return signal
+        why = f"{poor.worth_it} of {poor.judged} retrainings that followed it were worth it"
+        return signal.model_copy(update={"counts": False, "text": f"{signal.text}; demoted to advise, for {why}"})
 
     def _judge(self, signal: Signal, in_a_row: int, history: RetrainingHistory) -> Judged:
         """Count over the newest windows, first those in a row that a performance rule asks for, then the persistence."""
