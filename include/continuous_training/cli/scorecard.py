@@ -101,12 +101,15 @@ def _suggest(spec: ModelSpec, settings: Settings, options: argparse.Namespace) -
         if gain is not None
     ]
     suggestions = suggest(spec, examples)
-    if any(one.suggested is not None for one in suggestions):
+    parts = policy_file(spec, suggestions)
+    if parts:
         file = Path(options.suggest)
-        text = yaml.safe_dump(policy_file(spec, suggestions), sort_keys=False, default_flow_style=None, width=120)
+        text = yaml.safe_dump(parts, sort_keys=False, default_flow_style=None, width=120)
         file.write_text(text, encoding="utf-8")
         report = replayed({"present": spec, "suggested": with_policy(spec, file)})
         _say(f"policy file: {file}")
+    else:
+        _say(f"nothing better was found, so {options.suggest} was not written")
     if options.json:
         told = {"suggestions": [one.model_dump(mode="json") for one in suggestions]}
         print(json.dumps(told | {"replay": report.model_dump(mode="json")}, indent=1))
@@ -121,10 +124,11 @@ def _rows(suggestions: list[Suggestion]) -> list[tuple[str, ...]]:
     def number(value: float | None) -> str:
         return "-" if value is None else f"{value:.3g}"
 
-    rows: list[tuple[str, ...]] = [("signal", "threshold", "its skill", "suggested", "its skill", "")]
+    rows: list[tuple[str, ...]] = [("signal", "threshold", "its skill", "best skill", "by chance", "suggested", "")]
     for one in suggestions:
-        better = one.skill if one.suggested is not None else None
-        rows.append((one.signal, *map(number, (one.present, one.present_skill, one.suggested, better)), one.note))
+        suggested = "advise" if one.advise else number(one.suggested)
+        told = map(number, (one.present, one.present_skill, one.skill, one.chance))
+        rows.append((one.signal, *told, suggested, one.note))
     return rows
 
 

@@ -13,7 +13,6 @@ import small_model
 from continuous_training.cli import main
 from small_deployment import Deployment, day
 
-DAYS, FLIP = 171, 100
 CHANGES: dict[str, Any] = {
     "trainer": small_deployment.TRAINER,
     "drift": [{"kind": "psi", "name": "noisy", "columns": ["carrier"], "threshold": 1e-9}],
@@ -40,7 +39,7 @@ def write(deployment: Deployment, **changes: Any) -> None:
 def lived(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
     """Give a deployment that has lived through that history; nobody may change it."""
     deployment = Deployment(tmp_path_factory.mktemp("lived") / "home")
-    deployment.land(DAYS, lambda rows: rows.assign(late=rows["late"].where(rows["at"] < day(FLIP), 1 - rows["late"])))
+    _land(deployment, 171)
     write(deployment)
     with pytest.MonkeyPatch.context() as patch:
         _named(deployment, patch)
@@ -59,6 +58,16 @@ def deployment(lived: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.fixture
+def later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Deployment:
+    """Give a deployment with the same change in its rows, a limit that is far too low for it, and an empty ledger."""
+    deployment = Deployment(tmp_path / "home")
+    _land(deployment, 201)
+    write(deployment, drift=[], performance=[{"name": "low", "metric": "roc_auc", "below": 0.01}])
+    _named(deployment, monkeypatch)
+    return deployment
+
+
+@pytest.fixture
 def ct(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
     """Give the command `ct`."""
 
@@ -69,6 +78,10 @@ def ct(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
         return Said(code, said.out, said.err)
 
     return run
+
+
+def _land(deployment: Deployment, days: int) -> None:
+    deployment.land(days, lambda rows: rows.assign(late=rows["late"].where(rows["at"] < day(100), 1 - rows["late"])))
 
 
 def _named(deployment: Deployment, patch: pytest.MonkeyPatch) -> None:

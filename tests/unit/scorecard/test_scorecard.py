@@ -3,7 +3,6 @@
 import json
 import shutil
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -15,7 +14,9 @@ from continuous_training.core.retrainings import Precision, Retraining
 from continuous_training.core.scores import Estimate, ShadowScore
 from continuous_training.ledger import DecisionRecord
 from continuous_training.policies import RegretPolicy, SignalPolicy
+from continuous_training.replay import replay
 from continuous_training.scorecard import Scorecard, scorecard
+from continuous_training.spec import load_spec
 from ledger_parts import a_decision, key, moment
 from small_deployment import Deployment, day
 
@@ -60,28 +61,32 @@ def test_every_retraining_is_shown_with_its_label_and_gain(ct: Ct, deployment: D
     assert "0% (0% to 56%)" in said.out
 
 
-def test_live_decisions_are_those_of_the_replay_and_thresholds_are_suggested_with_their_effect(
-    ct: Ct, deployment: Deployment, tmp_path: Path
-) -> None:
-    file = tmp_path / "better.yaml"
-    asked = ("scorecard", "m", "--suggest", str(file), "--from", day(40).isoformat(), "--to", day(160).isoformat())
-    said = ct(*asked, "--json")
+def test_decisions_that_demote_are_the_same_live_and_in_a_replay(deployment: Deployment) -> None:
+    spec = load_spec(deployment.home / "models" / "m.yaml")
+    told = {"start": day(40), "end": day(160), "proxy": False, "jobs": 1, "say": str}
+    [own] = replay(spec, {"own": spec}, deployment.settings, **told).policies
+    assert list(own.decisions) == [one.decision for one in reversed(deployment.ledger.decisions("m", 100))]
+
+
+def test_a_limit_that_never_fires_is_replaced_by_one_that_finds_the_change(ct: Ct, later: Deployment) -> None:
+    file = later.home / "better.yaml"
+    said = ct("scorecard", "m", "--suggest", str(file), "--json")
     assert said.code == 0
     told = json.loads(said.out)
+    [low] = told["suggestions"]
+    assert (low["present"], low["present_skill"]) == (0.01, 0.0)
+    assert 0.01 < low["suggested"] < 0.9
+    assert low["skill"] > 0.5
+    assert yaml.safe_load(file.read_text())["performance"] == [
+        {"name": "low", "metric": "roc_auc", "below": low["suggested"]}
+    ]
     present, suggested = told["replay"]["policies"]
-    live = [one.decision.model_dump(mode="json") for one in reversed(deployment.ledger.decisions("m", 100))]
-    assert present["decisions"] == live
-    assert (present["name"], suggested["name"]) == ("present", "suggested")
-    by_name = {one["signal"]: one for one in told["suggestions"]}
-    assert by_name["noisy"]["suggested"] > 1e-6
-    assert by_name["noisy"]["skill"] > by_name["noisy"]["present_skill"] == 0
-    policy = yaml.safe_load(file.read_text())
-    assert policy["drift"][0]["threshold"] == by_name["noisy"]["suggested"]
-    again = ct(*asked)
+    assert (present["retrainings"], bool(suggested["promoted"])) == ([], True)
+    assert suggested["mean"] > present["mean"]
+    again = ct("scorecard", "m", "--suggest", str(file))
     assert "m: a retraining would have been worth it after" in again.out
-    assert "suggested" in again.out.splitlines()[2]
-    assert "every window" in again.out
-    assert len(deployment.ledger.decisions("m", 100)) == len(live)
+    assert [line.split()[0] for line in again.out.splitlines() if line][:3] == ["m:", "signal", "low"]
+    assert "\nsuggested " in again.out
 
 
 def test_what_is_missing_is_said(ct: Ct, deployment: Deployment) -> None:
@@ -108,12 +113,20 @@ def record(day_: int, *, shadow: ShadowScore | None = None, **states: str) -> De
     signals = tuple(Signal(name=name, kind="drift", state=state, text="") for name, state in states.items())
     told = RetrainingDecision.model_validate(decision.model_dump() | {"signals": signals})
     return DecisionRecord(
-        seq=day_, decision=told, evidence=evidence.model_copy(update={"shadow": shadow}), recorded_at=moment(day_), hash=""
+        seq=day_,
+        decision=told,
+        evidence=evidence.model_copy(update={"shadow": shadow}),
+        recorded_at=moment(day_),
+        hash="",
     )
 
 
 def retraining(day_: int, gain: float | None, *, asked: bool = True, **states: str) -> Retraining:
-    gains = [Estimate(metric="roc_auc", value=gain, low=gain - 0.01, high=gain + 0.01, rows=100)] if gain is not None else []
+    gains = (
+        [Estimate(metric="roc_auc", value=gain, low=gain - 0.01, high=gain + 0.01, rows=100)]
+        if gain is not None
+        else []
+    )
     return Retraining(
         run_key=key(day_),
         until=moment(day_),
@@ -131,7 +144,11 @@ def made(records: list[DecisionRecord], retrainings: list[Retraining], policy: A
 
 
 def test_each_number_of_a_signal_is_counted_from_its_own_windows() -> None:
-    records = [record(7, a="fired", b="quiet"), record(14, a="quiet", b="fired"), record(21, a="fired", b="inconclusive")]
+    records = [
+        record(7, a="fired", b="quiet"),
+        record(14, a="quiet", b="fired"),
+        record(21, a="fired", b="inconclusive"),
+    ]
     trained = [
         retraining(7, 0.1, a="fired", b="quiet"),
         retraining(14, -0.1, asked=False, a="quiet", b="fired"),
@@ -149,7 +166,11 @@ def test_each_number_of_a_signal_is_counted_from_its_own_windows() -> None:
 def test_a_window_whose_shadow_gained_is_missed_by_a_quiet_signal_unless_a_retraining_showed_otherwise() -> None:
     gained = ShadowScore(gain=0.1, error=0.01, rows=100, trained_until=moment(0))
     chance = ShadowScore(gain=0.1, error=0.06, rows=100, trained_until=moment(0))
-    records = [record(7, shadow=gained, a="quiet"), record(14, shadow=chance, a="quiet"), record(21, shadow=gained, a="quiet")]
+    records = [
+        record(7, shadow=gained, a="quiet"),
+        record(14, shadow=chance, a="quiet"),
+        record(21, shadow=gained, a="quiet"),
+    ]
     [a] = made(records, []).signals
     assert (a.missed, a.chances) == (2, 2)
     [a] = made(records, [retraining(21, 0.0, a="quiet")]).signals

@@ -52,10 +52,8 @@ def test_a_present_threshold_that_is_as_good_stays() -> None:
 
 
 def test_of_thresholds_that_are_as_good_the_nearest_is_taken() -> None:
-    # limits of 0.4 and of 0.6 both find half of the good windows more than they find of the others
-    values = [(0.3, False)] * 4 + [(0.5, False), (0.5, False), (0.5, True)] + [(0.7, True)] * 4
-    assert suggested(values, SPEC).suggested == pytest.approx(0.6)
-    values = [(0.3, False)] * 6 + [(0.5, True)] * 3 + [(0.55, False)] * 3 + [(0.7, True)] * 3
+    # a limit of 0.4 finds all good windows and a third of the others, one of 0.6 two thirds of them and no other
+    values = [(0.3, False)] * 6 + [(0.5, True)] * 3 + [(0.5, False)] * 3 + [(0.7, True)] * 6
     found = suggested(values, SPEC)
     assert found.skill == pytest.approx(2 / 3)
     assert found.suggested == pytest.approx(0.4)
@@ -110,7 +108,39 @@ def test_the_policy_file_is_the_model_file_with_the_new_thresholds() -> None:
         {"columns": ("wind",), "threshold": 0.5},
     ]
     assert changed.performance[0] == SPEC.performance[0].model_copy(update={"below": 0.6})
-    assert ModelSpec.model_validate(SPEC.model_dump() | policy_file(SPEC, [])) == SPEC
+    assert "retraining" not in parts
+    assert policy_file(SPEC, []) == {}
+
+
+def test_a_signal_whose_best_threshold_may_be_chance_had_better_be_advice() -> None:
+    mixed = [(number / 10, number % 2 == 0) for number in range(12)]
+    found = suggested(mixed, SPEC)
+    assert (found.suggested, found.advise) == (None, True)
+    assert found.chance > 0.1
+    assert suggested(APART, SPEC).chance < 0.01
+    upside_down = [(-value, worth) for value, worth in APART]
+    assert suggested(upside_down, SPEC).advise
+
+
+def test_advice_goes_into_the_policy_unless_it_would_leave_no_signal_or_break_a_group() -> None:
+    noisy, low = Suggestion(signal="psi", advise=True), Suggestion(signal="low")
+    spec = small_model.spec(drift=[DRIFT], performance=[RULE], retraining={"kind": "signals", "cooldown": "7 days"})
+    parts = policy_file(spec, [noisy, low])
+    assert parts["retraining"] == {"kind": "signals", "cooldown": "7 days", "advise": ["psi"]}
+    assert ModelSpec.model_validate(spec.model_dump() | parts).retraining.advise == ("psi",)
+    assert policy_file(spec, [noisy, low.model_copy(update={"advise": True})]) == {}
+    grouped = small_model.spec(
+        drift=[DRIFT], performance=[RULE], retraining={"kind": "signals", "when": [["psi", "low"]]}
+    )
+    assert policy_file(grouped, [noisy, low]) == {}
+
+
+def test_a_rule_that_the_policy_calls_by_its_limit_keeps_it() -> None:
+    rule = {"metric": "roc_auc", "below": 0.7}
+    spec = small_model.spec(
+        drift=[], performance=[rule], retraining={"kind": "signals", "advise": ["roc_auc below 0.7"]}
+    )
+    assert suggest(spec, [])[0].note == "the policy calls it by its limit; give it a name first"
 
 
 @given(st.lists(st.tuples(st.floats(0.001, 10), st.booleans()), max_size=30), st.randoms(use_true_random=False))
