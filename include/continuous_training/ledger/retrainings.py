@@ -32,25 +32,28 @@ def select_retrainings(connection: sa.Connection, model: str) -> tuple[Retrainin
     promotions = sa.select(made.run_key, made.fence).where(made.model == model, made.kind == "promotion")
     fences = {row.run_key: row.fence for row in connection.execute(promotions)}
     newest = connection.execute(sa.select(sa.func.max(made.fence)).where(made.model == model)).scalar() or 0
+    decided = tables.decisions.c
+    yes = sa.select(decided.episode, decided.decision).where(decided.model == model, decided.answer == "yes")
+    asking: dict[str, str] = {row.episode: row.decision for row in connection.execute(yes.order_by(decided.window_end))}
     realised = _realised(connection, model)
     judged = sa.select(begun.key, begun.run, begun.outcome).where(
         begun.model == model, begun.kind == "train", begun.outcome.in_(("promoted", "kept"))
     )
     found = []
-    for key, text, outcome in connection.execute(judged.order_by(begun.as_of.desc(), begun.key)).all():
-        run = Run.model_validate_json(text)
+    for key, planned, outcome in connection.execute(judged.order_by(begun.as_of.desc(), begun.key)).all():
+        run = Run.model_validate_json(planned)
         if run.champion is None or run.reason is None:
             continue
-        asked, decision = _decision(connection, run)
+        text = asking.get(run.reason.episode) or _decision(connection, run)
         fence = fences.get(key, newest)
         found.append(
             Retraining(
                 run_key=key,
                 until=run.window.end,
                 reason=run.reason.kind,
-                asked=asked,
+                asked=run.reason.episode in asking,
                 promoted=outcome == "promoted",
-                signals=decision.signals if decision else (),
+                signals=RetrainingDecision.model_validate_json(text).signals if text else (),
                 gains=_gains(realised, fence) if outcome == "promoted" else (),
                 followed=fence < newest,
             )
@@ -58,17 +61,12 @@ def select_retrainings(connection: sa.Connection, model: str) -> tuple[Retrainin
     return tuple(found)
 
 
-def _decision(connection: sa.Connection, run: Run) -> tuple[bool, RetrainingDecision | None]:
-    """Return whether a decision asked for a run, and the decision on the newest window that the run was trained on."""
+def _decision(connection: sa.Connection, run: Run) -> str | None:
+    """Return the decision on the newest window that a run was trained on."""
     decided = tables.decisions.c
-    assert run.reason is not None
-    asked = sa.select(decided.decision).where(
-        decided.model == run.model, decided.answer == "yes", decided.episode == run.reason.episode
-    )
-    same = sa.select(decided.decision).where(decided.model == run.model, decided.window_end == run.window.end)
-    text = connection.execute(asked.order_by(decided.window_end.desc()).limit(1)).scalar()
-    of_window = text or connection.execute(same.limit(1)).scalar()
-    return text is not None, RetrainingDecision.model_validate_json(of_window) if of_window else None
+    of_window = sa.select(decided.decision).where(decided.model == run.model, decided.window_end == run.window.end)
+    text: str | None = connection.execute(of_window.limit(1)).scalar()
+    return text
 
 
 def _realised(connection: sa.Connection, model: str) -> list[RealisedGain]:

@@ -80,6 +80,19 @@ def test_a_window_that_the_champion_was_made_from_judges_nothing(second: Deploym
     assert looked(second, 110, overlapping) is not None
 
 
+def test_a_broken_window_judges_nothing(second: Deployment) -> None:
+    inside = {"start": day(92), "end": day(98)}
+
+    def lost(rows: pd.DataFrame) -> pd.DataFrame:
+        broken = (rows["at"] >= inside["start"]) & (rows["at"] < inside["end"])
+        return other_world(rows).assign(wind=rows["wind"].mask(broken))
+
+    second.land(135, lost)
+    assert looked(second, 100) is None
+    assert second.ledger.decisions("m")[0].evidence.defects
+    assert looked(second, 110) is not None
+
+
 def test_after_a_rollback_there_is_no_retraining_to_judge(second: Deployment) -> None:
     second.ledger.rollback("m", reason="complaints", now=NOW)
     assert looked(second, 100) is None
