@@ -205,6 +205,11 @@ def _counting(policy: AnyRetrainingPolicy) -> list[str]:
     told = [f"A signal counts {counts if lasting.of > 1 else 'in the first window in which it fires'}."]
     if policy.hysteresis:
         told.append(f"One that fired is quiet once it came back by {policy.hysteresis:.0%} of its threshold.")
+    if policy.demote_below is not None:
+        told.append(
+            f"A signal is written down and not counted once under {policy.demote_below:.0%} of the retrainings that followed it are "
+            "shown to have been worth it."
+        )
     if policy.advise:
         told.append(f"Written down and not counted: {', '.join(policy.advise)}.")
     return told
@@ -216,6 +221,9 @@ def _restraint(spec: ModelSpec) -> str:
         *_counting(policy),
         "One continuing cause is one episode, and an episode leads to one retraining.",
     ]
+    parts.append(
+        f"A retraining is labelled worth it, neutral or harmful by what it gained over the {policy.judged_over} windows after it."
+    )
     if policy.cooldown:
         parts.append(
             f"Evidence is not followed for {format_duration(policy.cooldown)} after a retraining, whatever its cause; an episode "

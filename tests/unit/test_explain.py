@@ -150,6 +150,8 @@ def test_all_signals_and_detectors_of_one_kind_are_told_apart() -> None:
         ({"kind": "regret"}, "These signals are written down as well, and do not decide: - alibi_tabular"),
         ({"when": [["psi", "page_hinkley"], ["low"]]}, "all of any one group must fire: psi with page_hinkley or low:"),
         ({"hysteresis": 0.2}, "One that fired is quiet once it came back by 20% of its threshold."),
+        ({"demote_below": 0.3}, "is written down and not counted once under 30% of the retrainings that followed it are shown"),
+        ({"judged_over": 2}, "over the 2 windows after it"),
         ({"advise": ["psi"]}, "Written down and not counted: psi."),
         ({"max_age": "90 days"}, "A champion whose data ended 90 days ago is retrained without any signal and beyond the budget."),
         ({"mode": "advise"}, "The policy only advises"),

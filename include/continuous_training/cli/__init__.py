@@ -49,6 +49,10 @@ def _dispatch(options: argparse.Namespace) -> int:
         from continuous_training.cli.replay import replay
 
         return replay(options)
+    if options.command == "scorecard":
+        from continuous_training.cli.scorecard import scorecard
+
+        return scorecard(options)
     if options.command in {"lint", "schema", "explain", "suggest-expectations"}:
         from continuous_training.cli import author
 
@@ -114,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _run_parser(commands)
     _replay_parser(commands)
+    _scorecard_parser(commands)
     _operate_parsers(commands)
 
     step = commands.add_parser(
@@ -154,6 +159,23 @@ def _replay_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     replay.add_argument("--jobs", type=number(1, 256), default=1, help="processes at once (default: 1)")
     replay.add_argument("--out", help="file of the page (default: replay/MODEL.html in CT_HOME)")
     replay.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
+def _scorecard_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    card = commands.add_parser(
+        "scorecard", help="say which retrainings were worth it, and which signals were good triggers"
+    )
+    card.add_argument("model")
+    card.add_argument(
+        "--suggest",
+        metavar="FILE",
+        help="write a policy file with better thresholds, found by a replay, and print what a replay of it brings",
+    )
+    card.add_argument("--from", dest="since", type=moment, help="with --suggest: as in replay")
+    card.add_argument("--to", type=moment, help="with --suggest: as in replay")
+    card.add_argument("--proxy", action="store_true", help="with --suggest: as in replay")
+    card.add_argument("--jobs", type=number(1, 256), default=1, help="with --suggest: processes at once")
+    card.add_argument("--json", action="store_true", help="print as JSON")
 
 
 def _operate_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

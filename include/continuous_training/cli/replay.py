@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from continuous_training import spec_errors, strict_yaml
 from continuous_training.cli.models import load_model
+from continuous_training.cli.tables import in_columns
 from continuous_training.core.errors import SpecError
 from continuous_training.replay import replay as walk_history
 from continuous_training.replay.page import page
@@ -29,8 +30,8 @@ def replay(options: argparse.Namespace) -> int:
     """Replay the model's own policy and those of `--policy`, print a table, and write the page."""
     settings = Settings.from_environment()
     spec = load_model(options.model, settings)
-    spec = _with_proxy(spec) if options.proxy else spec
-    variants = {"model file": spec} | {Path(file).stem: _with_policy(spec, Path(file)) for file in options.policy}
+    spec = with_proxy(spec) if options.proxy else spec
+    variants = {"model file": spec} | {Path(file).stem: with_policy(spec, Path(file)) for file in options.policy}
     report = walk_history(
         spec, variants, settings, start=options.since, end=options.to, proxy=options.proxy, jobs=options.jobs, say=_say
     )
@@ -40,17 +41,18 @@ def replay(options: argparse.Namespace) -> int:
     if options.json:
         print(report.model_dump_json(indent=1))
     else:
-        print(_table(report))
+        print(table(report))
     _say(f"page: {out}")
     return 0
 
 
-def _with_proxy(spec: ModelSpec) -> ModelSpec:
+def with_proxy(spec: ModelSpec) -> ModelSpec:
+    """Return the model with a fast learner in place of its trainer."""
     kind = "ranking" if spec.task.kind == "ranking" else "lightgbm"
     return ModelSpec.model_validate(spec.model_dump() | {"trainer": {"kind": kind, **PROXY}})
 
 
-def _with_policy(spec: ModelSpec, file: Path) -> ModelSpec:
+def with_policy(spec: ModelSpec, file: Path) -> ModelSpec:
     """Return the model with the parts of a policy file in place of its own."""
     document = strict_yaml.read(file)
     others = sorted(set(document.data) - set(OF_A_POLICY))
@@ -66,20 +68,13 @@ def _with_policy(spec: ModelSpec, file: Path) -> ModelSpec:
         raise spec_errors.explain_validation(error, document, ModelSpec) from None
 
 
-def _table(report: ReplayReport) -> str:
+def table(report: ReplayReport) -> str:
+    """Return the report as people read it in a terminal."""
     sign = "higher" if report.greater_is_better else "lower"
     told = "; fast learner instead of the trainer" if report.proxy else ""
     span = f"{report.windows[0].start:%Y-%m-%d} to {report.windows[-1].end:%Y-%m-%d}"
     head = f"{report.model}: {len(report.windows)} windows, {span}; mean {report.metric} ({sign} is better){told}"
-    rows = list(report.table())
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "  ".join(
-            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        )
-        for row in rows
-    ]
-    return "\n".join([head, *(line.rstrip() for line in lines)])
+    return f"{head}\n{in_columns(report.table())}"
 
 
 def _say(text: str) -> None:

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from continuous_training.core.defects import Defect
 from continuous_training.core.frozen import Frozen
-from continuous_training.core.scores import DriftScore, PerformanceScore, ShadowScore
+from continuous_training.core.scores import DriftScore, PerformanceScore, RealisedGain, ShadowScore
 from continuous_training.core.window import Moment, Window
 
 
@@ -44,6 +44,9 @@ class Evidence(Frozen):
     drift: tuple[DriftScore, ...] = ()
     performance: tuple[PerformanceScore, ...] = ()
     shadow: ShadowScore | None = Field(None, description="Gain of a refitted model; none where nobody asked for one.")
+    realised: RealisedGain | None = Field(
+        None, description="Gain of the champion over the one it replaced; none where its retraining is not judged here."
+    )
     defects: tuple[Defect, ...] = Field((), description="Why the window is broken; a broken one retrains nothing.")
 
 
@@ -54,6 +57,7 @@ class Signal(Frozen):
     kind: Literal["drift", "performance", "shadow"]
     state: Literal["fired", "quiet", "inconclusive"]
     text: str = Field(description="The worst number behind the state, in words.")
+    counts: bool = Field(default=True, description="Whether the policy follows it, or only writes it down.")
 
 
 class RetrainingDecision(Frozen):

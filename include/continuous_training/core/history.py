@@ -4,6 +4,7 @@ from pydantic import Field
 
 from continuous_training.core.decisions import EpisodeKind, Signal
 from continuous_training.core.frozen import Frozen
+from continuous_training.core.retrainings import Retraining
 from continuous_training.core.scores import PerformanceScore, ShadowScore
 from continuous_training.core.window import Moment
 
@@ -42,6 +43,7 @@ class RetrainingHistory(Frozen):
         description="Estimated and final quality of the present champion, as the looks before measured it, oldest first; each "
         "with its window.",
     )
+    retrainings: tuple[Retraining, ...] = Field((), description="Every retraining and what it brought, newest first.")
     champion_cutoff: Moment | None = Field(
         None, description="End of the data the champion was made from; none without a champion."
     )

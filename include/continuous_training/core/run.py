@@ -51,6 +51,9 @@ class Run(Frozen):
     reason: RetrainingReason | None = Field(None, description="Why; present in a train run.")
     spec_digest: str
     champion: ChampionRef | None = None
+    replaced: ChampionRef | None = Field(
+        None, description="Champion before, which the present one is compared with to judge its retraining."
+    )
     trials: int | None = Field(None, ge=0, le=1000)
     quarantined: tuple[Window, ...] = Field(
         (), description="Windows with a defect inside the rows to train on; those not repaired by now are left out."

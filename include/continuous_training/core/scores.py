@@ -67,6 +67,14 @@ class ShadowScore(Frozen):
     note: str = Field("", description="Why there is no gain, where there is none.")
 
 
+class RealisedGain(Frozen):
+    """By how much the champion beats the one that it replaced on a window that neither was made from."""
+
+    fence: int = Field(ge=1, description="Fence of the champion.")
+    against: int = Field(ge=1, description="Fence of the champion that it replaced.")
+    difference: Estimate = Field(description="Gain in the promotion metric, above 0 when the champion is better.")
+
+
 Line = Literal["estimated", "provisional", "final"]
 
 

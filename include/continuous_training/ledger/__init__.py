@@ -15,6 +15,7 @@ from continuous_training.ledger.chain import problems
 from continuous_training.ledger.champions import Champion, Champions, current
 from continuous_training.ledger.decisions import DecisionRecord, Decisions, newest_decisions
 from continuous_training.ledger.episodes import Episode, select_episodes
+from continuous_training.ledger.retrainings import Retrainings, select_retrainings
 from continuous_training.ledger.runs import RunOutcome, RunRecord, Runs
 from continuous_training.policies.estimation import placed
 
@@ -23,7 +24,7 @@ __all__ = ["Champion", "DecisionRecord", "Episode", "Ledger", "RunOutcome", "Run
 _RECENT = 50
 
 
-class Ledger(Champions, Decisions, Runs):
+class Ledger(Champions, Decisions, Retrainings, Runs):
     """Everything that is remembered of the models of one deployment.
 
     Opening one brings its schema forward and costs one query when that was done before. Threads may share one; it holds
@@ -69,6 +70,7 @@ class Ledger(Champions, Decisions, Runs):
                 performance=_performance(records, began),
                 requested=_requested(connection, model),
                 open_episodes=tuple(OpenEpisode(**episode) for episode in open_now),
+                retrainings=select_retrainings(connection, model),
                 champion_cutoff=champion.data_cutoff if champion else None,
             )
 

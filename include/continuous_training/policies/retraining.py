@@ -63,6 +63,13 @@ class RetrainingPolicy(Frozen):
     )
     blackout: tuple[Blackout, ...] = Field((), description="Stretches of time in which no evidence is followed.")
     rows: int = Field(30, ge=1, description="A window with fewer rows is inconclusive.")
+    judged_over: int = Field(
+        4,
+        ge=1,
+        le=50,
+        description="Windows after a promotion in which the new champion is compared with the one it replaced, to label the "
+        "retraining worth it, neutral or harmful.",
+    )
     mode: Literal["enforce", "advise"] = Field(
         "enforce", description="Whether a yes starts a retraining, or is only written down as advice."
     )
@@ -87,7 +94,11 @@ class RetrainingPolicy(Frozen):
         state = self.combine(judged)
         answer, why, reason = self._answer(evidence, history, judged, state)
         counted = {each.signal.name for each in judged}
-        others = [signal for signal in self._signals(evidence, history) if signal.name not in counted]
+        others = [
+            signal.model_copy(update={"counts": False})
+            for signal in self._signals(evidence, history)
+            if signal.name not in counted
+        ]
         return RetrainingDecision(
             model=evidence.model,
             window=evidence.window,
@@ -214,7 +225,7 @@ def at_least(needed: int, states: Sequence[State]) -> State:
 def why_not(judged: Sequence[Judged]) -> str:
     """Return in words why signals that count do not ask for a retraining."""
     if not judged:
-        return "no signal: the model file has neither a detector nor a performance rule"
+        return "no signal counts: the model file has neither a detector nor a performance rule, or they are all advice"
     told = [
         f"{each.signal.text}; but {each.shortfall}"
         for each in judged

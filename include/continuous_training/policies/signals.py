@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from continuous_training.core.decisions import Evidence, Signal
 from continuous_training.core.frozen import Frozen
 from continuous_training.core.history import RetrainingHistory
+from continuous_training.core.retrainings import Precision, Retraining, precision
 from continuous_training.policies.estimation import believed_signals, estimate_signal
 from continuous_training.policies.evidence import State, rule_name
 from continuous_training.policies.retraining import Judged, RetrainingPolicy, at_least
@@ -53,6 +54,13 @@ class SignalPolicy(RetrainingPolicy):
         description="Share of its threshold by which a signal that has fired must come back before it is quiet again.",
     )
     advise: tuple[str, ...] = Field((), description="Names of signals that are written down and do not count.")
+    demote_below: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Precision below which a signal is demoted to advise: when the 95 % interval of the share of retrainings "
+        "in which it had fired that were worth it lies below this, it is written down and does not count. Never by default.",
+    )
 
     @field_validator("when")
     @classmethod
@@ -78,7 +86,7 @@ class SignalPolicy(RetrainingPolicy):
         return [
             self._judge(signal, in_a_row.get(signal.name, 1), history)
             for signal in self._signals(evidence, history)
-            if signal.name not in aside and (chosen is None or signal.name in chosen)
+            if signal.counts and signal.name not in aside and (chosen is None or signal.name in chosen)
         ]
 
     def combine(self, judged: Sequence[Judged]) -> State:
@@ -95,7 +103,22 @@ class SignalPolicy(RetrainingPolicy):
     def _signals(self, evidence: Evidence, history: RetrainingHistory) -> tuple[Signal, ...]:
         last = history.recent[0] if history.recent else ()
         held = frozenset(signal.name for signal in last if signal.state == "fired")
-        return self.enough(evidence, believed_signals(evidence, history, held=held, hysteresis=self.hysteresis))
+        believed = believed_signals(evidence, history, held=held, hysteresis=self.hysteresis)
+        return tuple(self._marked(signal, history.retrainings) for signal in self.enough(evidence, believed))
+
+    def demotes(self, signal: str, retrainings: Sequence[Retraining]) -> Precision | None:
+        """Return the precision of a signal when it is shown to be too low, else `None`."""
+        if self.demote_below is None:
+            return None
+        found = precision(retrainings, self.judged_over, signal, followed=True)
+        return found if found.interval[1] < self.demote_below else None
+
+    def _marked(self, signal: Signal, retrainings: Sequence[Retraining]) -> Signal:
+        poor = self.demotes(signal.name, retrainings)
+        if poor is None:
+            return signal
+        why = f"{poor.worth_it} of {poor.judged} retrainings that followed it were worth it"
+        return signal.model_copy(update={"counts": False, "text": f"{signal.text}; demoted to advise, for {why}"})
 
     def _judge(self, signal: Signal, in_a_row: int, history: RetrainingHistory) -> Judged:
         """Count over the newest windows, first those in a row that a performance rule asks for, then the persistence."""

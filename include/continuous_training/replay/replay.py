@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from continuous_training.core.digest import digest
 from continuous_training.core.errors import DataInvalid, UsageError
 from continuous_training.core.quality import GREATER_IS_BETTER
-from continuous_training.core.run import Run
 from continuous_training.ledger import Ledger
 from continuous_training.replay import rulers
 from continuous_training.replay.report import PolicyResult, ReplayReport, Ruler
 from continuous_training.replay.walk import MOST_WINDOWS, walk
 from continuous_training.settings import Settings
 from continuous_training.spec import ModelSpec
-from continuous_training.steps import run_step
+from continuous_training.steps import run_step, training_seconds
 from continuous_training.steps.context import Context
 from continuous_training.steps.shadow import REFIT_STEPS, shadow_run
 from continuous_training.storage import Store
@@ -69,12 +68,12 @@ def replay(
     UsageError
         There are fewer than two windows between `start` and `end`.
     """
-    folder = Path(settings.home) / "replay" / spec.model
-    base = settings.model_copy(update={"artefacts": str(folder / "artefacts"), "home": str(folder)})
+    base = apart(spec, settings)
+    folder = Path(base.home)
     tiles = _tiles(spec, settings, start, end)
     windows = [spec.window.current_window(tile) for tile in tiles[1:]]
     variants = list(policies.items())
-    ledgers = [base.model_copy(update={"ledger": f"sqlite:///{folder / _place(one, tiles)}"}) for _, one in variants]
+    ledgers = [with_ledger(one, base, tiles[0]) for _, one in variants]
     with _workers(jobs) as each:
         refits = each(_refit, [spec] * len(windows), [base] * len(windows), tiles[:-1])
         bundles = list(_told(refits, "refit", len(windows), say))
@@ -178,11 +177,17 @@ def _told(results: Iterable[Result], what: str, total: int, say: Say) -> Iterato
         yield result
 
 
-def _place(spec: ModelSpec, tiles: Sequence[datetime]) -> str:
-    """Return the file of a policy's ledger: another model file, policy or start is another history."""
-    told = {"spec": spec.digest, "start": tiles[0].isoformat()}
+def apart(spec: ModelSpec, settings: Settings) -> Settings:
+    """Return the settings with which a model is replayed, apart from its live store."""
+    folder = Path(settings.home) / "replay" / spec.model
+    return settings.model_copy(update={"artefacts": str(folder / "artefacts"), "home": str(folder)})
+
+
+def with_ledger(spec: ModelSpec, base: Settings, start: datetime) -> Settings:
+    """Return the settings with the ledger of one policy: another model file, policy or start is another history."""
+    told = {"spec": spec.digest, "start": start.isoformat()}
     parts = spec.model_dump(mode="json", include={"retraining", "performance", "triage"})
-    return f"ledgers/{digest(told | parts)[:16]}.db"
+    return base.model_copy(update={"ledger": f"sqlite:///{Path(base.home) / 'ledgers' / digest(told | parts)[:16]}.db"})
 
 
 def _ruler(name: str, matrix: Matrix, moments: Sequence[int]) -> Ruler:
@@ -212,7 +217,7 @@ def _result(
         share_of_windows=len(within) / len(report.windows),
         share_of_gain=_share(mean, never, every),
         timing_skill=_share(mean, report.evenly[number].mean, report.oracle[number].mean),
-        seconds=sum(_seconds(store, record.run) for record in within),
+        seconds=sum(training_seconds(store, record.run.key) for record in within),
         decisions=tuple(
             record.decision
             for record in reversed(ledger.decisions(spec.model, MOST_WINDOWS))
@@ -229,14 +234,6 @@ def _share(value: float | None, low: float | None, high: float | None) -> float 
 
 def _words(spec: ModelSpec) -> str:
     return json.dumps(spec.retraining.model_dump(mode="json", exclude_defaults=True) | {"kind": spec.retraining.kind})
-
-
-def _seconds(store: Store, run: Run) -> float:
-    manifests = [store.read_manifest(run.key, name) for name in (*REFIT_STEPS, "evaluate")]
-    spans = [
-        (datetime.fromisoformat(one["started"]), datetime.fromisoformat(one["finished"])) for one in manifests if one
-    ]
-    return sum((finished - started).total_seconds() for started, finished in spans)
 
 
 class _Quality:

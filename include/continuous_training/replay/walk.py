@@ -62,7 +62,7 @@ def walk(spec: ModelSpec, settings: Settings, *, start: datetime, end: datetime)
         facts = run_step("decide", spec, run, settings).facts
         if facts["answer"] == "yes":
             train(spec, Request.model_validate(facts["request"]), settings, now=moment)
-    return _served(ledger, spec.model)
+    return served(ledger, spec.model)
 
 
 def train(spec: ModelSpec, request: Request, settings: Settings, *, now: datetime) -> None:
@@ -100,7 +100,8 @@ def _ticks(spec: ModelSpec, after: datetime, until: datetime) -> Iterator[dateti
         yield tick
 
 
-def _served(ledger: Ledger, model: str) -> dict[datetime, str]:
+def served(ledger: Ledger, model: str) -> dict[datetime, str]:
+    """Return the bundle that served each window that was decided, by the window's end."""
     champions = ledger.history(model)
     return {
         record.decision.window.end: next(one.bundle for one in champions if one.promoted_at <= record.recorded_at)

@@ -88,6 +88,17 @@ def run_step(name: str, spec: ModelSpec, run: Run, settings: Settings) -> StepRe
     return _result(name, run, manifest, reused=False)
 
 
+def training_seconds(store: Store, key: str) -> float:
+    """Return how long the steps of a training run up to its evaluation took; those that were not done count nothing."""
+    names = TRAIN_STEPS[: TRAIN_STEPS.index("evaluate") + 1]
+    spans = [
+        datetime.fromisoformat(done["finished"]) - datetime.fromisoformat(done["started"])
+        for done in (store.read_manifest(key, name) for name in names)
+        if done is not None
+    ]
+    return sum(span.total_seconds() for span in spans)
+
+
 def _inputs(context: Context, step: Step) -> str:
     upstream = {name: context.manifest(name)["outputs"] for name in step.after}
     return digest(

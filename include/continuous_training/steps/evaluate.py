@@ -77,14 +77,20 @@ def _compare(
     refitted = None
     if "judged" in trained:
         refitted = performance.estimate(
-            policy.metric, y, _aligned(serving, judged, challenger), groups=groups, confidence=0.5, resamples=1, seed=0
+            policy.metric,
+            y,
+            aligned(serving, serving.predict(judged), challenger),
+            groups=groups,
+            confidence=0.5,
+            resamples=1,
+            seed=0,
         )
     opponent, against = _opponent(context, judged)
     comparison = performance.compare(
         policy.metric,
         y,
         prediction,
-        None if opponent is None else _aligned(opponent, judged, challenger),
+        None if opponent is None else aligned(opponent, opponent.predict(judged), challenger),
         groups=groups,
         slices={name: judged[name].to_numpy() for name in policy.slices},
         confidence=policy.confidence,
@@ -163,16 +169,15 @@ def _opponent(context: Context, judged: pd.DataFrame) -> tuple[Bundle | None, Li
     return load_bundle(context.bundle(before)), "judged"
 
 
-def _aligned(bundle: Bundle, judged: pd.DataFrame, challenger: Bundle) -> NDArray[np.float64]:
-    """Return a prediction with its columns in the order of the challenger's classes."""
-    prediction = bundle.predict(judged)
-    if bundle.manifest.classes == challenger.manifest.classes:
+def aligned(bundle: Bundle, prediction: NDArray[np.float64], other: Bundle) -> NDArray[np.float64]:
+    """Return what a bundle predicts with its columns in the other's order of classes."""
+    if bundle.manifest.classes == other.manifest.classes:
         return prediction
-    aligned = np.zeros((len(judged), len(challenger.manifest.classes)))
+    found = np.zeros((len(prediction), len(other.manifest.classes)))
     for position, label in enumerate(bundle.manifest.classes):
-        if label in challenger.manifest.classes:
-            aligned[:, challenger.manifest.classes.index(label)] = prediction[:, position]
-    return aligned
+        if label in other.manifest.classes:
+            found[:, other.manifest.classes.index(label)] = prediction[:, position]
+    return found
 
 
 def _fit(context: Context, detector: Detector, reference: pd.DataFrame) -> str:

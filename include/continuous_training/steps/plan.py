@@ -8,6 +8,7 @@ from continuous_training.core.decisions import RetrainingReason
 from continuous_training.core.digest import digest
 from continuous_training.core.errors import DataInvalid, SourceUnavailable
 from continuous_training.core.run import ChampionRef, Request, Run
+from continuous_training.core.window import Window
 from continuous_training.ledger import Champion, Ledger
 from continuous_training.settings import Settings
 from continuous_training.spec import ModelSpec
@@ -30,9 +31,8 @@ def plan(spec: ModelSpec, request: Request, settings: Settings, *, now: datetime
         A watch was asked for before there is a champion.
     """
     ledger = Ledger(settings.ledger)
-    champion = ledger.champion(spec.model)
     if request.kind == "watch":
-        return _plan_watch(spec, request, settings, champion)
+        return _plan_watch(spec, request, settings, ledger)
     end = newest_end(spec, request, settings, now)
     window = spec.window.reference_window(end)
     reason = RetrainingReason(
@@ -55,7 +55,7 @@ def plan(spec: ModelSpec, request: Request, settings: Settings, *, now: datetime
         window=window,
         reason=reason,
         spec_digest=spec.digest,
-        champion=_reference(champion),
+        champion=_reference(ledger.champion(spec.model)),
         trials=request.trials,
         quarantined=ledger.quarantined(spec.model, window),
     )
@@ -84,7 +84,8 @@ def is_complete(spec: ModelSpec, settings: Settings, end: datetime) -> bool:
     return watermark is not None and watermark >= end + spec.look_delay
 
 
-def _plan_watch(spec: ModelSpec, request: Request, settings: Settings, champion: Champion | None) -> Run:
+def _plan_watch(spec: ModelSpec, request: Request, settings: Settings, ledger: Ledger) -> Run:
+    champion = ledger.champion(spec.model)
     if champion is None:
         msg = (
             f"{spec.model} has no champion yet, so there is nothing to watch; train it first: ct run train {spec.model}"
@@ -111,7 +112,16 @@ def _plan_watch(spec: ModelSpec, request: Request, settings: Settings, champion:
         window=window,
         spec_digest=spec.digest,
         champion=_reference(champion),
+        replaced=_reference(_replaced(spec, ledger, champion, window)),
     )
+
+
+def _replaced(spec: ModelSpec, ledger: Ledger, champion: Champion, window: Window) -> Champion | None:
+    """Return the champion before, while the retraining that replaced it is still judged by windows it did not see."""
+    if champion.kind != "promotion" or window.start < champion.data_cutoff:
+        return None
+    measured = ledger.gains(spec.model, champion.fence)
+    return ledger.previous(spec.model) if len(measured) < spec.retraining.judged_over else None
 
 
 def newest_end(spec: ModelSpec, request: Request, settings: Settings, now: datetime) -> datetime:

@@ -26,6 +26,7 @@ from continuous_training.steps.evaluate import (
     groups_of,
 )
 from continuous_training.steps.lines import Look, measure, windows_of_lines
+from continuous_training.steps.realised import realised_gain
 from continuous_training.steps.shadow import shadow_score
 from continuous_training.trainers.preparation import encode_label
 
@@ -57,6 +58,7 @@ def do(context: Context) -> Output:
     defects = _defects(context, now.rows, run.window, run.champion)
     # A broken window would be scored for nothing, and refitting on the next one waits until it is repaired.
     wanted = spec.retraining.needs_shadow and not defects and not ripe.rows.empty
+    judged = run.replaced is not None and not defects and not ripe.rows.empty
     evidence = Evidence(
         model=spec.model,
         window=run.window,
@@ -65,6 +67,7 @@ def do(context: Context) -> Output:
         drift=tuple(drift),
         performance=measure(context, bundle, {line: looks[window] for line, window in windows.items()}),
         shadow=shadow_score(_at(context, ripe.window), ripe.rows, bundle, ripe.prediction) if wanted else None,
+        realised=realised_gain(context, ripe.rows, bundle) if judged else None,
         defects=defects,
     )
     outputs = {"evidence": context.store.put(to_json(evidence.model_dump(mode="json")))}
