@@ -13,7 +13,7 @@ from continuous_training.detectors._kolmogorov import tail
 from continuous_training.detectors.base import Prepared
 
 _CELLS = 1024, 65_536  # fewest and most
-_ROWS_PER_CELL = 12
+_ROWS_PER_CELL = 6
 _GROUPS = 8  # most groups of cells that are searched one by one
 _BLOCK = 131_072  # rows whose intermediate results stay in the processor's cache
 _TAIL = 1e-4  # share of the rows at either end that may be in one cell together
