@@ -30,11 +30,23 @@ def samples(shape: str, seed: int, count: int) -> np.ndarray:
         "heavy tails": lambda: rng.standard_cauchy(count),
         "wide": lambda: np.exp(rng.normal(scale=100, size=count)),
         "epoch seconds": lambda: 1.3e18 + rng.integers(0, 10**6, count) * 1e9,
+        "skewed": lambda: np.exp(rng.normal(scale=3, size=count)),
+        "a third zero": lambda: rng.exponential(size=count) * (rng.random(count) > 1 / 3),
         "few and far": lambda: rng.choice([-8e307, 0.0, 8e307], count),
     }[shape]()
 
 
-SHAPES = ["normal", "ties", "mostly zero", "heavy tails", "wide", "epoch seconds", "few and far"]
+SHAPES = [
+    "normal",
+    "ties",
+    "mostly zero",
+    "heavy tails",
+    "wide",
+    "epoch seconds",
+    "skewed",
+    "a third zero",
+    "few and far",
+]
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.003, 0.02, 0.2, 1.0])
@@ -47,6 +59,19 @@ def test_statistic_and_p_value_are_those_of_scipy(sizes, shape, shift):
     assert found.statistic == pytest.approx(expected.statistic, abs=1e-12)
     assert found.p_value == pytest.approx(expected.pvalue, abs=1e-9)
     assert found.effect == found.statistic
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_window_of_several_blocks_is_measured_like_one_of_few_rows(shape):
+    reference, current = samples(shape, 0, 20_000), samples(shape, 1, 300_000)
+    found = score(reference, current, KS(method="asymptotic"))
+    assert found.statistic == pytest.approx(stats.ks_2samp(reference, current, method="asymp").statistic, abs=1e-12)
+
+
+@pytest.mark.parametrize("shape", ["normal", "ties", "heavy tails", "skewed", "a third zero"])
+def test_no_cell_holds_many_rows_unless_they_have_one_value(shape):
+    part = _ks.prepare(samples(shape, 0, 100_000))
+    assert np.diff(part["below"])[np.diff(part["edges"]) > 1].max(initial=0.0) < 0.002
 
 
 @pytest.mark.parametrize("sizes", [(30_000, 12_345), (400, 300), (200, 9)])
