@@ -1,6 +1,7 @@
 """The tests of alibi-detect that look at all columns together."""
 
 import os
+from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -21,6 +22,8 @@ from continuous_training.detectors._columns import Distance, Floats
 from continuous_training.detectors._joint import Table
 from continuous_training.detectors.alibi_classifier import AlibiClassifier
 from continuous_training.detectors.base import AlibiTorchDetector, Prepared
+
+_FAR = 1e6
 
 
 def fit(detector: AlibiClassifier | AlibiTorchDetector, reference: pd.DataFrame, features: Features) -> Prepared:
@@ -62,17 +65,33 @@ def lsdd(detector: AlibiTorchDetector, prepared: Prepared, table: Table) -> Dist
 
 def _ask_torch(build: Any, detector: AlibiTorchDetector, prepared: Prepared, table: Table) -> Distance:
     import_module("torch").manual_seed(detector.seed)
-    reference = prepared["sample"]
-    centre, spread = np.nanmean(reference, axis=0), np.nanstd(reference, axis=0)
+    scaled = _scaler(prepared["sample"])
+    try:
+        drift = build(
+            scaled(prepared["sample"]),
+            backend="pytorch",
+            p_val=detector.p_value,
+            n_permutations=detector.permutations,
+            device="cpu",
+        )
+        return _ask(drift, detector.seed, scaled(table.sample(detector.sample).matrix()))
+    except ValueError as error:  # LSDDDrift refuses a reference most of whose rows are the same
+        return Distance(note=f"alibi-detect cannot measure from this reference: {' '.join(str(error).split())}")
+
+
+def _scaler(reference: Floats) -> Callable[[Floats], Any]:
+    """Return what turns rows into single precision: standard deviations from the reference's mean, far ones cut off."""
+    largest = np.nanmax(np.abs(reference), axis=0)
+    largest[largest == 0] = 1
+    centre, spread = np.nanmean(reference / largest, axis=0), np.nanstd(reference / largest, axis=0)
     spread[spread == 0] = 1
 
     def scaled(rows: Floats) -> Any:
-        return np.nan_to_num((rows - centre) / spread).astype(np.float32)
+        with np.errstate(over="ignore"):
+            places = (rows / largest - centre) / spread
+        return np.nan_to_num(np.clip(places, -_FAR, _FAR)).astype(np.float32)
 
-    drift = build(
-        scaled(reference), backend="pytorch", p_val=detector.p_value, n_permutations=detector.permutations, device="cpu"
-    )
-    return _ask(drift, detector.seed, scaled(table.sample(detector.sample).matrix()))
+    return scaled
 
 
 def _ask(drift: Any, seed: int, rows: Any) -> Distance:

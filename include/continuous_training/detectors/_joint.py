@@ -93,7 +93,9 @@ def score(
     _columns.require_features(detector, current, columns, features)
     reference_rows, rows = int(prepared["rows"]), 0
     gone = [column for column in prepared["used"].tolist() if column not in current.columns]
-    if gone:
+    if not columns:
+        note = f"the model has no {' or '.join(sorted(detector.types))} features"
+    elif gone:
         note = f"the current window has no column {gone[0]}; {_columns.absent(gone[0])}"
     else:
         table = read(detector, prepared, current)
