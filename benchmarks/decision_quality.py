@@ -88,6 +88,8 @@ class Models:
 
     stream: Stream
     metric: str
+    share: float
+    """Share of a reference, its oldest rows, that a model is fitted on."""
     _models: dict[int, tuple[lgb.Booster, Preparation]] = field(default_factory=dict)
     _predictions: dict[tuple[int, int], Floats] = field(default_factory=dict)
     _prepared: dict[tuple[str, int], dict[str, NDArray[np.generic]]] = field(default_factory=dict)
@@ -102,6 +104,7 @@ class Models:
         if before not in self._models:
             stream = self.stream
             rows = stream.between(before - stream.delay - stream.reference, before - stream.delay)
+            rows = rows.iloc[: ceil(self.share * len(rows))]
             preparation = Preparation.fit(rows, stream.features, Cleaning())
             names = list(preparation.categorical)
             data = lgb.Dataset(
@@ -349,6 +352,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=300_000, help="rows to use at most, evenly spaced")
     parser.add_argument("--classes", type=int, default=10, help="a label with more values is a number to predict")
     parser.add_argument("--metric", default="loss")
+    parser.add_argument("--fitted-on", type=float, default=1.0, help="share of a reference, its oldest rows, to fit on")
     parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
     if options.data:
@@ -361,7 +365,7 @@ def main() -> None:
     found = {}
     for name, rows in streams.items():
         stream = stream_of(rows, options, name)
-        found[name] = measure(Models(stream, options.metric))
+        found[name] = measure(Models(stream, options.metric, options.fitted_on))
         report(stream, found[name])
     print(json.dumps(found, indent=1))
 

@@ -92,11 +92,16 @@ def _training(spec: ModelSpec) -> str:
         if tuning.trials
         else "There is no search for better ones."
     )
+    again = (
+        "With those parameters the challenger is fitted again, on all but the hold-out to be judged, and on all rows to serve. "
+        if split.refit and trainer.refits
+        else ""
+    )
     return (
         f"Training ({trainer.kind}): {_described(trainer)} {f'Parameters given: {given}' if given else 'No parameters are given'}. "
         f"{search} In order of time, the oldest {split.train:.0%} of the rows train the model, the next {split.tune:.0%} choose its "
         f"parameters, and the newest {1 - split.train - split.tune:.0%} are the hold-out it is judged on. "
-        f"{_checks(spec.expectations)} A window with fewer than {spec.min_rows:,} labelled rows is not trained on."
+        f"{again}{_checks(spec.expectations)} A window with fewer than {spec.min_rows:,} labelled rows is not trained on."
     )
 
 

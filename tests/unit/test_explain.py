@@ -113,7 +113,7 @@ def test_a_model_without_signals_may_be_retrained_by_regret() -> None:
 
 
 def test_a_model_without_schedule_and_signals_is_retrained_by_hand_only() -> None:
-    text = _explained(drift=[], performance=[], retraining={})
+    text = _explained(drift=[], performance=[], retraining={"kind": "signals"})
     assert "Retraining by schedule: never" in text
     assert "Retraining by evidence: never" in text
     assert "episode" not in text

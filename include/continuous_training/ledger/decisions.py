@@ -114,10 +114,15 @@ class Decisions(Database):
             found = [Evidence.model_validate_json(text) for text in connection.execute(newest_first).scalars()]
         return tuple(evidence.window for evidence in found if evidence.defects)
 
-    def unanswered(self, model: str) -> RetrainingDecision | None:
+    def unanswered(self, model: str, *, begun_counts: bool = False) -> RetrainingDecision | None:
         """Return the newest yes whose training run has not begun or not ended, or `None` when each had its run.
 
         A yes on a window that a champion was made from since, for whatever reason, needs no run any more.
+
+        Parameters
+        ----------
+        begun_counts:
+            Whether a run that has begun and not ended is an answer, for somebody may be at work on it.
         """
         decided, begun = tables.decisions.c, tables.runs.c
         cutoff = sa.select(tables.models.c.newest_cutoff).where(tables.models.c.model == model).scalar_subquery()
@@ -125,7 +130,7 @@ class Decisions(Database):
             begun.model == model,
             begun.kind == "train",
             begun.episode == decided.episode,
-            begun.outcome.is_not(None),
+            sa.true() if begun_counts else begun.outcome.is_not(None),
         )
         open_yes = sa.select(decided.decision).where(
             decided.model == model,

@@ -199,7 +199,8 @@ class ScoreWindowOperator(StepOperator):
 class DecideRetrainingOperator(StepOperator):
     """Decide on a scored window, write the decision to the ledger, and on yes emit the model's retrain asset.
 
-    On no the task is skipped, so that no event is emitted; the reason stands in the log and in the ledger.
+    On no the task is skipped, so that no event is emitted; the reason stands in the log and in the ledger. An earlier yes
+    whose event was lost, so that no run of it has begun, is emitted again.
     """
 
     step = "decide"
@@ -209,10 +210,10 @@ class DecideRetrainingOperator(StepOperator):
         super().__init__(spec=spec, **kwargs)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Return the decision when it is yes."""
+        """Return the decision when it asks for a retraining."""
         result = super().execute(context)
         facts = result["facts"]
-        if facts["answer"] != "yes":
+        if "request" not in facts:
             raise AirflowSkipException(f"{facts['answer']}: {facts['why']}")
         context["outlet_events"][retrain_asset(self.spec.model)].extra = facts["request"]
         return result

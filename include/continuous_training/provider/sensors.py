@@ -94,14 +94,14 @@ class DriftSensor(StepOperator):
         self._wait()
 
     def execute_complete(self, context: Context, event: str) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
-        """Score the complete window; return the decision when it is yes, else wait for the next window."""
+        """Score the complete window; return the decision when it asks for a retraining, else wait for the next window."""
         self.log.info("the window that ends at %s is complete", event)
         planned = self._run_step("plan", {"CT_REQUEST": Request(kind="watch").model_dump_json()})
         run = {"CT_RUN": planned_run(planned).model_dump_json()}
         self._run_step("score", run)
         facts: dict[str, Any] = self._run_step("decide", run)["facts"]
         self.log.info("%s: %s", facts["answer"], facts["why"])
-        if facts["answer"] != "yes":
+        if "request" not in facts:
             self._wait()
         return facts
 

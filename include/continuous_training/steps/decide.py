@@ -15,12 +15,15 @@ from continuous_training.steps.context import Context, Output
 def do(context: Context) -> Output:
     """Record the decision with its evidence; the facts carry the answer, and on yes the request for a retraining.
 
-    The first decision on a window stands: asked again, also after a crash, the answer is read back from the ledger.
+    The first decision on a window stands: asked again, also after a crash, the answer is read back from the ledger. A yes
+    to an earlier window whose run nobody has begun, because what should have asked for it died, is asked for again.
     """
     spec = context.spec
     ledger = Ledger(context.settings.ledger)
     evidence = Evidence.model_validate_json(context.read("score", "evidence"))
-    return Output(facts=_facts(decide(spec, ledger, evidence, now=datetime.now(UTC))))
+    decision = decide(spec, ledger, evidence, now=datetime.now(UTC))
+    lost = ledger.unanswered(spec.model, begun_counts=True) if decision.reason is None else None
+    return Output(facts=_facts(decision, lost))
 
 
 def decide(spec: ModelSpec, ledger: Ledger, evidence: Evidence, *, now: datetime) -> RetrainingDecision:
@@ -32,14 +35,16 @@ def decide(spec: ModelSpec, ledger: Ledger, evidence: Evidence, *, now: datetime
     return ledger.decision(spec.model, decision.window).decision
 
 
-def _facts(decision: RetrainingDecision) -> dict[str, Any]:
+def _facts(decision: RetrainingDecision, lost: RetrainingDecision | None) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "answer": decision.answer,
         "why": decision.why,
         "window": str(decision.window),
         "signals": {signal.name: signal.state for signal in decision.signals},
     }
-    request = request_for(decision)
+    if lost is not None:
+        facts["asked_again"] = f"the yes to {lost.window} has had no run yet, so it is asked for again: {lost.why}"
+    request = request_for(lost or decision)
     if request is not None:
         facts["request"] = request.model_dump(mode="json")
     return facts

@@ -59,6 +59,20 @@ def test_a_drifted_window_is_a_yes_with_a_request_that_trains_on_it(champion: De
     assert len(champion.ledger.open_episodes("m")) == 1
 
 
+def test_a_yes_whose_run_nobody_began_is_asked_for_again_until_somebody_does(champion: Deployment) -> None:
+    champion.land(85, drift_after=40)
+    first = champion.watch(SPEC)[1]["decide"].facts
+    assert first["answer"] == "yes"
+    second = champion.watch(SPEC)[1]["decide"].facts
+    assert second["answer"] == "no"
+    assert second["request"] == first["request"]
+    assert "has had no run yet" in second["asked_again"]
+    champion.plan(SPEC, **first["request"])
+    third = champion.watch(SPEC)[1]["decide"].facts
+    assert third["answer"] == "no"
+    assert not third.keys() & {"request", "asked_again"}
+
+
 def test_a_champion_that_fell_is_a_yes_for_performance(champion: Deployment) -> None:
     champion.land(55, lambda rows: rows.assign(late=rows["late"].where(rows["at"] < day(40), 1 - rows["late"])))
     _, results = champion.watch(WITH_PERFORMANCE)
