@@ -25,6 +25,7 @@ class Comparison(Frozen):
     """
 
     metric: str
+    greater_is_better: bool = Field(description="Whether of two values of the metric the greater is the better one.")
     rows: int = Field(ge=0, description="Hold-out rows with a known label.")
     challenger: Estimate
     champion: Estimate | None = None
