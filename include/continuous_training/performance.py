@@ -275,9 +275,8 @@ def _point(metric: Metric, truth: Truth, prediction: Floats) -> tuple[float | No
 def _values(
     metrics: Sequence[Metric], truth: Truth, challenger: Floats, champion: Floats | None = None
 ) -> dict[str, tuple[float | None, float | None]]:
-    both = [challenger] if champion is None else [challenger, champion]
-    found = {each.name: [_point(each, truth, prediction)[0] for prediction in both] for each in metrics}
-    return {name: (values[0], values[1] if champion is not None else None) for name, values in found.items()}
+    pairs = ((each, _point(each, truth, challenger)[0]) for each in metrics)
+    return {each.name: (value, None if champion is None else _point(each, truth, champion)[0]) for each, value in pairs}
 
 
 def _better_by(metric: Metric, challenger: float | None, champion: float | None) -> float | None:

@@ -27,13 +27,16 @@ def at_top(positive: Flags, score: Floats, top: float, *, of: Literal["rows", "p
     Rows of one score are one step: where the border falls into it, each of them counts by the share that lies inside.
     """
     order = np.argsort(-score, kind="stable")
-    begins = np.flatnonzero(np.diff(-score[order], prepend=-np.inf))
-    columns = np.stack([np.ones(len(order)), positive[order]])
+    ends = np.flatnonzero(np.diff(score[order], append=-np.inf))
+    yes = positive[order]
 
     def value(weights: Floats) -> float:
-        rows, found = np.cumsum(np.add.reduceat(columns * weights[order], begins, axis=1), axis=1)
+        ordered = weights[order]
+        rows, found = np.cumsum(ordered)[ends], np.cumsum(ordered * yes)[ends]
         wanted = top * rows[-1]
-        inside = np.interp(wanted, np.append(0.0, rows), np.append(0.0, found))
+        border = np.searchsorted(rows, wanted)  # the first step that reaches it
+        before, had = (rows[border - 1], found[border - 1]) if border else (0.0, 0.0)
+        inside = had + (found[border] - had) * (wanted - before) / (rows[border] - before)
         whole = wanted if of == "rows" else found[-1]
         return float(inside / whole) if whole > 0 else np.nan
 

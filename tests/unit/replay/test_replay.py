@@ -12,6 +12,7 @@ from continuous_training.ledger import Ledger
 from continuous_training.replay import replay
 from continuous_training.replay.hindsight import hindsight
 from continuous_training.replay.page import page
+from continuous_training.replay.replay import with_ledger
 from continuous_training.replay.walk import walk
 from continuous_training.settings import Settings
 
@@ -150,6 +151,19 @@ def test_what_is_kept_of_a_declared_metric_is_measured_again_when_its_amounts_ch
         assert best.mean <= evenly.mean
     assert [gain.value for gain in gains[1]] == pytest.approx([100 * gain.value for gain in gains[0]])
     assert {gain.metric for gain in gains[0]} == {"delay_cost"}
+
+
+def test_another_declaration_is_another_history(settings):
+    rule = {"metric": "found", "below": 0.5}
+    ledgers = {
+        with_ledger(
+            small_model.spec(metrics=[{"kind": "recall_at", "name": "found", "top": top}], performance=[rule]),
+            settings,
+            FIRST,
+        ).ledger
+        for top in (0.1, 0.2)
+    }
+    assert len(ledgers) == 2
 
 
 def test_the_page_is_one_file_that_shows_names_as_text(settings):
