@@ -35,11 +35,11 @@ from numpy.typing import NDArray
 from continuous_training import performance
 from continuous_training.core.decisions import Evidence
 from continuous_training.core.history import OpenEpisode, RetrainingHistory
-from continuous_training.core.quality import GREATER_IS_BETTER
 from continuous_training.core.scores import DriftScore, Estimate, PerformanceScore, ShadowScore
 from continuous_training.core.task import Features, Task
 from continuous_training.core.window import Window
 from continuous_training.detectors import ADWIN, KS, PSI, AlibiTabular, Detector, PageHinkley
+from continuous_training.metrics import BUILT_IN
 from continuous_training.policies import RegretPolicy, SignalPolicy
 from continuous_training.policies.retraining import RetrainingPolicy
 from continuous_training.replay import rulers
@@ -142,7 +142,7 @@ class Models:
             return float(np.nanmean(losses)) if np.isfinite(losses).any() else None
         truth = self.truth(self.stream.between(window, window + 1))
         found = performance.estimate(
-            self.metric, truth, self.predict(model, window), confidence=0.5, resamples=1, seed=0
+            BUILT_IN[self.metric], truth, self.predict(model, window), confidence=0.5, resamples=1, seed=0
         )
         return found.value
 
@@ -235,7 +235,7 @@ def measure(models: Models) -> dict[str, object]:
     """Return what there is to gain, and the figures of every ruler and policy."""
     windows = models.stream.windows
     matrix = [[models.quality(i, j) if j >= i else None for j in range(windows)] for i in range(windows)]
-    better = GREATER_IS_BETTER[models.metric] if models.metric != "loss" else False
+    better = BUILT_IN[models.metric].greater_is_better if models.metric != "loss" else False
     gains = [
         (every - never) * (1 if better else -1)
         for every, never in zip((matrix[n][n] for n in range(1, windows)), matrix[0][1:], strict=True)

@@ -108,7 +108,7 @@ def _model_file() -> Iterator[str]:
             yield from ([_table(KEYS, rows)] if rows else ["It takes no other keys."])
             if kind == "lightgbm":
                 yield f"`parameters` may hold {', '.join(f'`{parameter}`' for parameter in ALLOWED)}."
-    yield "## Metrics"
+    yield "## Built-in metrics"
     yield _table(
         ("task", "metrics"),
         [(kind, ", ".join(f"`{metric}`" for metric in metrics)) for kind, metrics in METRICS.items()],

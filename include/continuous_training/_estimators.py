@@ -16,7 +16,7 @@ from continuous_training import _performance
 from continuous_training._estimators_expected import QUESTIONS, Belief, Expected, asked, expected
 from continuous_training._performance import Floats, Truth
 from continuous_training.core.errors import ArtefactCorrupt, UsageError
-from continuous_training.core.quality import METRICS, Metric
+from continuous_training.core.quality import METRICS, MetricName
 from continuous_training.core.scores import Estimate
 from continuous_training.core.task import TaskKind
 
@@ -33,13 +33,13 @@ _TREES = {
     "force_row_wise": True, "num_threads": 1, "verbosity": -1,
 }  # fmt: skip
 _END = "\npandas_categorical:null\n"  # half a model's text makes LightGBM end the process
-_BOUNDS: dict[Metric, tuple[float, float]] = {
+_BOUNDS: dict[MetricName, tuple[float, float]] = {
     "log_loss": (0, np.inf), "brier": (0, np.inf), "mae": (0, np.inf), "rmse": (0, np.inf), "r2": (-np.inf, 1),
 }  # fmt: skip
 
 
 def fit(
-    x: Floats, y: Floats, prediction: Floats, kind: TaskKind, metrics: Sequence[Metric], *, fewest: int, seed: int
+    x: Floats, y: Floats, prediction: Floats, kind: TaskKind, metrics: Sequence[MetricName], *, fewest: int, seed: int
 ) -> Prepared:
     """Return what `estimate` needs to know of the reference rows."""
     x, prediction = _checked(kind, x, prediction)
@@ -75,7 +75,7 @@ def fit(
 
 
 def estimate(
-    prepared: Prepared, x: Floats, prediction: Floats, metric: Metric, *, fewest: int, confidence: float
+    prepared: Prepared, x: Floats, prediction: Floats, metric: MetricName, *, fewest: int, confidence: float
 ) -> Estimate:
     """Return the metric expected of these rows, with the band in which the realised value should lie."""
     kind: TaskKind = str(prepared["kind"])  # type: ignore[assignment]
@@ -134,7 +134,7 @@ def _unfit(y: Floats, kind: TaskKind, fewest: int) -> str:
     return ""
 
 
-def _cannot(prepared: Prepared, prediction: Floats, metric: Metric, fewest: int) -> str:
+def _cannot(prepared: Prepared, prediction: Floats, metric: MetricName, fewest: int) -> str:
     rows, wrong = len(prediction), len(prediction) - int(_finite(prediction).sum())
     if "note" in prepared:
         return str(prepared["note"])
@@ -152,7 +152,7 @@ def _cannot(prepared: Prepared, prediction: Floats, metric: Metric, fewest: int)
     return ""
 
 
-def _not_defined(metric: Metric, kind: TaskKind, rows: int) -> str:
+def _not_defined(metric: MetricName, kind: TaskKind, rows: int) -> str:
     if kind == "classification":
         return f"{metric} is not defined: of {rows} rows, fewer than one of some class is expected"
     return f"{metric} is not a finite number in {rows} rows"
@@ -224,7 +224,7 @@ def _out_of_fold(question: str, x: Floats, y: Floats, prediction: Floats, seed: 
     return Belief(prediction, np.concatenate([part.likely for part in parts]))
 
 
-def _calibrated(metric: Metric, y: Floats, own: Belief, others: Belief) -> Prepared:
+def _calibrated(metric: MetricName, y: Floats, own: Belief, others: Belief) -> Prepared:
     """Return by how much the expected value is off on the reference, what its beliefs rest on, and how it spreads."""
     found = expected(metric, own)
     quantiles = np.arange(1, _BINS) / _BINS
@@ -241,7 +241,7 @@ def _calibrated(metric: Metric, y: Floats, own: Belief, others: Belief) -> Prepa
     return part | {f"{metric}_spread": np.array(_spreads(metric, y, others, part))}
 
 
-def _realised(metric: Metric, y: Floats, prediction: Floats) -> float:
+def _realised(metric: MetricName, y: Floats, prediction: Floats) -> float:
     return _performance.statistic(metric, Truth(y), prediction)(np.ones(len(y)))
 
 
@@ -249,7 +249,7 @@ def _bins(seen: Floats, edges: Floats) -> Iterator[NDArray[np.intp]]:
     return (np.searchsorted(inner, column, side="right") for column, inner in zip(seen.T, edges, strict=True))
 
 
-def _doubt(found: Expected, prepared: Prepared, metric: Metric) -> float:
+def _doubt(found: Expected, prepared: Prepared, metric: MetricName) -> float:
     """Return the variance that comes of the reference: large where the rows lie where it had few."""
     edges, doubts = prepared[f"{metric}_edges"], prepared[f"{metric}_doubts"]
     leanings = [
@@ -264,7 +264,7 @@ def _sizes(rows: int) -> list[int]:
     return [size for size in sizes if size >= min(_FEWEST_OF_CHUNK, largest)][::-1]
 
 
-def _spreads(metric: Metric, y: Floats, belief: Belief, part: Prepared) -> list[float]:
+def _spreads(metric: MetricName, y: Floats, belief: Belief, part: Prepared) -> list[float]:
     """Return for each size of chunk how many times further than expected the realised values lie, squared.
 
     Above 1 where the labels of neighbouring rows are alike; larger chunks see more of that, so it never falls. Classes
@@ -286,5 +286,5 @@ def _spreads(metric: Metric, y: Floats, belief: Belief, part: Prepared) -> list[
     return spreads
 
 
-def _spread_at(prepared: Prepared, metric: Metric, rows: int) -> float:
+def _spread_at(prepared: Prepared, metric: MetricName, rows: int) -> float:
     return float(np.interp(np.log(rows), np.log(prepared["sizes"]), prepared[f"{metric}_spread"]))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from continuous_training._performance import Floats
-from continuous_training.core.quality import Metric
+from continuous_training.core.quality import MetricName
 
 _BINARY = 2
 _FEWEST = 1.0  # rows of a class to expect before its ranking is asked for
@@ -49,7 +49,7 @@ class Expected(NamedTuple):
         return float(np.sum(self.variances * self.slopes**2))
 
 
-def expected(metric: Metric, belief: Belief) -> Expected:
+def expected(metric: MetricName, belief: Belief) -> Expected:
     """Return the expected `metric`; NaN where it is not defined."""
     return _PROBABLE[metric](belief) if metric in _PROBABLE else _ERRING[metric](belief)
 
@@ -186,7 +186,7 @@ def _r2(belief: Belief) -> Expected:
     return Expected(float(1 - loss.mean() / spread), loss, np.full_like(loss, -1 / (spread * len(loss))), loss**2)
 
 
-_PROBABLE: dict[Metric, Callable[[Belief], Expected]] = {
+_PROBABLE: dict[MetricName, Callable[[Belief], Expected]] = {
     "roc_auc": _probable(_one_against_rest(_roc_auc)),
     "average_precision": _probable(_one_against_rest(_average_precision)),
     "log_loss": _mean_of(_surprise),
@@ -194,8 +194,8 @@ _PROBABLE: dict[Metric, Callable[[Belief], Expected]] = {
     "accuracy": _mean_of(_guessed),
     "f1": _probable(_f1),
 }
-_ERRING: dict[Metric, Callable[[Belief], Expected]] = {"mae": _mae, "rmse": _rmse, "r2": _r2}
-QUESTIONS: dict[Metric, str] = dict.fromkeys(_PROBABLE, "class") | {
+_ERRING: dict[MetricName, Callable[[Belief], Expected]] = {"mae": _mae, "rmse": _rmse, "r2": _r2}
+QUESTIONS: dict[MetricName, str] = dict.fromkeys(_PROBABLE, "class") | {
     "mae": "absolute",
     "rmse": "squared",
     "r2": "squared",

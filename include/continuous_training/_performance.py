@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from continuous_training.core.quality import Metric
+from continuous_training.core.quality import MetricName
 
 Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 Statistic = Callable[[Floats], float]
 """From how often each unit counts, (units,), to a value; NaN where the metric is not defined."""
 _Builder = Callable[[Floats, Floats], Statistic]
@@ -50,15 +51,14 @@ def group_numbers(groups: NDArray[Any]) -> NDArray[np.intp]:
     return np.asarray(pd.factorize(pd.Series(groups))[0], dtype=np.intp)
 
 
-def statistic(metric: Metric, truth: Truth, prediction: Floats) -> Statistic:
+def statistic(metric: MetricName, truth: Truth, prediction: Floats) -> Statistic:
     """Return `metric` of these rows as a function of the weights of their units."""
     if truth.groups is None:
         return _STATISTICS[metric](truth.y, prediction)
-    values = by_group(metric, truth, prediction)
-    return lambda weights: float(weights @ values / weights.sum())
+    return mean(by_group(metric, truth, prediction))
 
 
-def by_group(metric: Metric, truth: Truth, score: Floats) -> Floats:
+def by_group(metric: MetricName, truth: Truth, score: Floats) -> Floats:
     """Return `metric` of each group that has a relevant row, in order of the groups' numbers.
 
     `ndcg_at_10` is the gain `2 ** relevance - 1` of the first ten rows, discounted by the logarithm of their place, as a
@@ -149,10 +149,14 @@ def probability_of_truth(y: Floats, prediction: Floats) -> Floats:
 
 def _mean_of(loss: Callable[[Floats, Floats], Floats]) -> _Builder:
     def build(y: Floats, prediction: Floats) -> Statistic:
-        losses = loss(y, prediction)
-        return lambda weights: float(weights @ losses / weights.sum())
+        return mean(loss(y, prediction))
 
     return build
+
+
+def mean(losses: Floats) -> Statistic:
+    """Return the mean of what each row counts, (rows,), as a function of the rows' weights."""
+    return lambda weights: float(weights @ losses / weights.sum())
 
 
 def _surprise(y: Floats, prediction: Floats) -> Floats:
@@ -252,7 +256,7 @@ def _ascending(chosen: NDArray[np.bool_], score: Floats) -> NDArray[np.intp]:
     return positions[np.argsort(score[positions], kind="stable")]
 
 
-_STATISTICS: dict[Metric, _Builder] = {
+_STATISTICS: dict[MetricName, _Builder] = {
     "roc_auc": _one_against_rest(_roc_auc),
     "average_precision": _one_against_rest(_average_precision),
     "log_loss": _mean_of(_surprise),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from continuous_training.core.quality import Metric
+    from continuous_training.core.quality import MetricName
     from continuous_training.core.scores import Estimate
     from continuous_training.core.task import TaskKind
 
@@ -60,7 +60,7 @@ class Estimator(Frozen):
     )
 
     def fit(
-        self, x: Floats, y: Floats, prediction: Floats, *, kind: TaskKind, metrics: Sequence[Metric], seed: int
+        self, x: Floats, y: Floats, prediction: Floats, *, kind: TaskKind, metrics: Sequence[MetricName], seed: int
     ) -> Prepared:
         """Return what `estimate` needs to know of the reference: rows that the model was not fitted on.
 
@@ -89,7 +89,7 @@ class Estimator(Frozen):
 
         return _estimators.fit(x, y, prediction, kind, metrics, fewest=self.min_rows, seed=seed)
 
-    def estimate(self, prepared: Prepared, x: Floats, prediction: Floats, metric: Metric) -> Estimate:
+    def estimate(self, prepared: Prepared, x: Floats, prediction: Floats, metric: MetricName) -> Estimate:
         """Return the metric to expect of these rows, with its band; `None` and why where there is none.
 
         Parameters

@@ -43,6 +43,7 @@ def explain(spec: ModelSpec, *, now: datetime | None = None) -> str:
         _training(spec),
         _schedule(spec, moment),
         _evidence(spec),
+        *_metrics(spec),
         _gate(spec),
         f"Serving ({spec.deployment.kind}): {_described(spec.deployment)} {_handover(spec)}".strip(),
         f"Where work runs ({spec.runner.kind}): {_described(spec.runner)}",
@@ -255,6 +256,12 @@ def _restraint(spec: ModelSpec) -> str:
         f"A window with fewer than {policy.rows:,} rows decides nothing. Every no is kept in the ledger with its reason."
     )
     return " ".join(parts)
+
+
+def _metrics(spec: ModelSpec) -> list[str]:
+    told = [f"- {metric.kind}: {_described(metric)}" for metric in spec.metrics]
+    opening = "Metrics beside the built-in ones, with which every challenger is measured as well:"
+    return ["\n".join([opening, *told])] if told else []
 
 
 def _gate(spec: ModelSpec) -> str:

@@ -13,11 +13,11 @@ from continuous_training import _performance
 from continuous_training._performance import Floats, Truth
 from continuous_training.core.comparison import Comparison, SliceComparison
 from continuous_training.core.errors import UsageError
-from continuous_training.core.quality import GREATER_IS_BETTER, METRICS, Metric
 from continuous_training.core.scores import Estimate
 from continuous_training.core.task import TaskKind
+from continuous_training.metrics import BUILT_IN, Metric
 
-__all__ = ["METRICS", "compare", "estimate", "row_errors", "row_losses"]
+__all__ = ["compare", "estimate", "row_errors", "row_losses"]
 
 FEWEST_ROWS = 20
 """With fewer rows, or groups in ranking, there is a value but no interval."""
@@ -26,14 +26,7 @@ MOST_SLICES = 50
 _DEFINED_SHARE = 0.5
 _LEAST_PROBABILITY = 1e-6  # one row that a model was sure of and got wrong must not decide a window alone
 
-_NOT_DEFINED: dict[Metric, str] = {
-    "roc_auc": "only one class occurs in {rows} rows",
-    "average_precision": "only one class occurs in {rows} rows",
-    "f1": "neither a label nor a prediction is the second class in {rows} rows",
-    "r2": "the label is the same in all of {rows} rows",
-    "ndcg_at_10": "no group of {rows} rows has a relevant one",
-    "recall_at_10": "no group of {rows} rows has a relevant one",
-}
+_NDCG = BUILT_IN["ndcg_at_10"]
 
 
 @dataclass(frozen=True)
@@ -84,7 +77,7 @@ def estimate(
     --------
     >>> y = np.array([0.0, 1.0] * 50)
     >>> prediction = np.column_stack([1 - y, y])
-    >>> found = estimate("accuracy", y, prediction, confidence=0.95, resamples=100, seed=7)
+    >>> found = estimate(BUILT_IN["accuracy"], y, prediction, confidence=0.95, resamples=100, seed=7)
     >>> found.value, found.low, found.high, found.rows
     (1.0, 1.0, 1.0, 100)
     """
@@ -123,15 +116,19 @@ def compare(  # noqa: PLR0913 - each is named at the call
     y, challenger = _checked(metric, y, challenger, groups)
     truth, known = _known(metric, y, groups)
     sampling = _Sampling(confidence, resamples, seed)
-    new, rows = challenger[known], len(truth.y)
+    new = challenger[known]
+    told: dict[str, Any] = {
+        "metric": metric.name,
+        "greater_is_better": metric.greater_is_better,
+        "rows": len(truth.y),
+    }
     if champion is None:
         alone = _estimates(metric, truth, [new], sampling)[0]
-        return Comparison(metric=metric, rows=rows, challenger=alone, metrics=_values(all_metrics, truth, new))
+        return Comparison(**told, challenger=alone, metrics=_values(all_metrics, truth, new))
     old = _checked(metric, y, champion, groups)[1][known]
     of_new, of_old, difference = _estimates(metric, truth, [new, old], sampling)
     return Comparison(
-        metric=metric,
-        rows=rows,
+        **told,
         challenger=of_new,
         champion=of_old,
         difference=difference,
@@ -157,8 +154,8 @@ def row_errors(y: Floats, prediction: Floats, task_kind: TaskKind, *, groups: ND
     known = np.isfinite(y)
     errors = np.full(len(y), np.nan)
     if task_kind == "ranking":
-        y, prediction = _checked("ndcg_at_10", y, prediction, groups)
-        truth, at = _known("ndcg_at_10", y, groups)
+        y, prediction = _checked(_NDCG, y, prediction, groups)
+        truth, at = _known(_NDCG, y, groups)
         places = _performance.last_of_groups(truth)
         errors[np.flatnonzero(at)[places]] = 1 - _performance.by_group("ndcg_at_10", truth, prediction[at])
         return errors
@@ -192,7 +189,7 @@ def row_losses(y: Floats, prediction: Floats, task_kind: TaskKind, *, groups: ND
 def _known(metric: Metric, y: Floats, groups: NDArray[Any] | None) -> tuple[Truth, NDArray[np.bool_]]:
     """Return the rows that can be measured, and which they are."""
     known = np.isfinite(y)
-    if groups is None or metric not in METRICS["ranking"]:
+    if groups is None or metric.task_kind != "ranking":
         return Truth(y[known]), known
     known &= _performance.group_numbers(groups) >= 0
     return Truth(y[known], _performance.group_numbers(groups[known])), known
@@ -201,17 +198,17 @@ def _known(metric: Metric, y: Floats, groups: NDArray[Any] | None) -> tuple[Trut
 def _checked(metric: Metric, y: Floats, prediction: Floats, groups: NDArray[Any] | None) -> tuple[Floats, Floats]:
     y = np.asarray(y, dtype=np.float64)
     prediction = np.asarray(prediction, dtype=np.float64)
-    dimensions = 2 if metric in METRICS["classification"] else 1
+    dimensions = 2 if metric.task_kind == "classification" else 1
     if y.ndim != 1 or prediction.ndim != dimensions or len(prediction) != len(y):
         wanted = "class probabilities (rows, classes)" if dimensions == 2 else "values (rows,)"  # noqa: PLR2004
         msg = (
-            f"{metric} cannot be measured on labels of shape {y.shape} and predictions of shape {prediction.shape}; "
+            f"{metric.name} cannot be measured on labels of shape {y.shape} and predictions of shape {prediction.shape}; "
             f"it needs labels (rows,) and {wanted}; a retry gives the same"
         )
         raise UsageError(msg)
-    if metric in METRICS["ranking"] and (groups is None or np.shape(groups) != y.shape):
+    if metric.task_kind == "ranking" and (groups is None or np.shape(groups) != y.shape):
         seen = "without groups" if groups is None else f"with groups of shape {np.shape(groups)}"
-        msg = f"{metric} cannot be measured {seen}; it needs the group of each of {len(y)} rows; a retry gives the same"
+        msg = f"{metric.name} cannot be measured {seen}; it needs the group of each of {len(y)} rows; a retry gives the same"
         raise UsageError(msg)
     return y, prediction
 
@@ -238,13 +235,13 @@ def _estimates(metric: Metric, truth: Truth, predictions: Sequence[Floats], samp
         counted = f"{units} rows" if truth.groups is None else f"{units} groups with a relevant row"
         few = f"{counted} are too few for an interval, which needs {FEWEST_ROWS}" if units < FEWEST_ROWS else ""
         return [
-            Estimate(metric=metric, value=value, rows=rows, note=note or few)
+            Estimate(metric=metric.name, value=value, rows=rows, note=note or few)
             for value, note in zip(values, notes, strict=True)
         ]
-    statistics = [_performance.statistic(metric, truth, prediction) for prediction in predictions]
+    statistics = [metric.statistic(truth, prediction) for prediction in predictions]
     samples = _performance.bootstrap(statistics, units, sampling.resamples, sampling.seed)
     if len(predictions) == 2:  # noqa: PLR2004
-        sign = 1 if GREATER_IS_BETTER[metric] else -1
+        sign = 1 if metric.greater_is_better else -1
         samples = np.vstack([samples, sign * (samples[0] - samples[1])])
     return [_with_interval(metric, value, row, rows, sampling) for value, row in zip(values, samples, strict=True)]
 
@@ -254,10 +251,10 @@ def _with_interval(metric: Metric, value: float | None, samples: Floats, rows: i
     left_out = len(samples) - len(defined)
     note = f"not defined in {left_out} of {len(samples)} resamples, which were left out" if left_out else ""
     if len(defined) < _DEFINED_SHARE * len(samples):
-        return Estimate(metric=metric, value=value, rows=rows, note=f"{note}: too many for an interval")
+        return Estimate(metric=metric.name, value=value, rows=rows, note=f"{note}: too many for an interval")
     tail = (1 - sampling.confidence) / 2
     low, high = np.quantile(defined, [tail, 1 - tail])
-    return Estimate(metric=metric, value=value, low=float(low), high=float(high), rows=rows, note=note)
+    return Estimate(metric=metric.name, value=value, low=float(low), high=float(high), rows=rows, note=note)
 
 
 def _point(metric: Metric, truth: Truth, prediction: Floats) -> tuple[float | None, str]:
@@ -269,23 +266,23 @@ def _point(metric: Metric, truth: Truth, prediction: Floats) -> tuple[float | No
     if wrong:
         return None, f"the prediction is not a finite number in {wrong} of {rows} rows"
     with np.errstate(over="ignore", invalid="ignore"):
-        value = _performance.statistic(metric, truth, prediction)(np.ones(truth.units))
+        value = metric.statistic(truth, prediction)(np.ones(truth.units))
     if np.isfinite(value):
         return value, ""
-    return None, _NOT_DEFINED.get(metric, "not a finite number in {rows} rows").format(rows=rows)
+    return None, metric.undefined(prediction).format(rows=rows)
 
 
 def _values(
     metrics: Sequence[Metric], truth: Truth, challenger: Floats, champion: Floats | None = None
 ) -> dict[str, tuple[float | None, float | None]]:
-    pairs = ((name, _point(name, truth, challenger)[0]) for name in metrics)
-    return {name: (value, None if champion is None else _point(name, truth, champion)[0]) for name, value in pairs}
+    pairs = ((each, _point(each, truth, challenger)[0]) for each in metrics)
+    return {each.name: (value, None if champion is None else _point(each, truth, champion)[0]) for each, value in pairs}
 
 
 def _better_by(metric: Metric, challenger: float | None, champion: float | None) -> float | None:
     if challenger is None or champion is None:
         return None
-    return challenger - champion if GREATER_IS_BETTER[metric] else champion - challenger
+    return challenger - champion if metric.greater_is_better else champion - challenger
 
 
 def _negative_flip_rate(y: Floats, challenger: Floats, champion: Floats) -> float | None:

@@ -12,12 +12,13 @@ from continuous_training.core.digest import digest
 from continuous_training.core.duration import Duration, format_duration
 from continuous_training.core.errors import SpecError
 from continuous_training.core.frozen import Frozen
-from continuous_training.core.quality import ESTIMATED, METRICS, Metric
+from continuous_training.core.quality import ESTIMATED, GREATER_IS_BETTER, METRICS, MetricName, MetricReference
 from continuous_training.core.scores import Line
 from continuous_training.core.task import Features, Task
 from continuous_training.core.window import Window, in_utc, last_tile_end
 from continuous_training.deployers import AnyDeployer, Local
 from continuous_training.detectors import ATTRIBUTION_PREFIX, COMPUTED_COLUMNS, AnyDetector
+from continuous_training.metrics import BUILT_IN, KINDS, AnyMetric, Metric
 from continuous_training.policies import AnyRetrainingPolicy, SignalPolicy
 from continuous_training.policies.estimation import estimate_signal
 from continuous_training.policies.promotion import PromotionPolicy
@@ -29,7 +30,7 @@ from continuous_training.triage import Triage
 SuiteFile = Annotated[str, Field(pattern=r"^[\w-]+\.yaml$")]
 LONGEST = timedelta(days=3660)
 MOST_JSON_BYTES = 100_000  # Linux takes 128 KiB in one variable
-_NOT_OF_THE_MODEL = ("description", "runner", "deployment", "retraining", "performance", "triage")
+_NOT_OF_THE_MODEL = ("description", "runner", "deployment", "retraining", "performance", "triage", "metrics")
 MODEL_NAME = r"^[a-z][a-z0-9_]{0,62}$"
 
 
@@ -99,7 +100,9 @@ class PerformanceRule(Frozen):
         description="Name of the signal; without one it is the metric with its limit, such as 'roc_auc below 0.7'; a line other "
         "than final stands before it.",
     )
-    metric: Metric = Field(description="Quality of the champion's predictions.")
+    metric: MetricReference = Field(
+        description="Quality of the champion's predictions: a built-in metric or one of `metrics`."
+    )
     line: Line = Field(
         "final",
         description="Which line the limit is for. final: a window whose labels have had their label_delay. provisional: the "
@@ -152,6 +155,11 @@ class ModelSpec(Frozen):
     min_rows: int = Field(1000, ge=50, description="A reference window with fewer labelled rows is not trained on.")
     trainer: AnyTrainer
     drift: tuple[AnyDetector, ...] = Field((), description="Detectors; each is one signal of the retraining policy.")
+    metrics: tuple[AnyMetric, ...] = Field(
+        (),
+        description="Metrics beside the built-in ones. Promotion and performance rules may name them, and every challenger is "
+        "measured with them.",
+    )
     performance: tuple[PerformanceRule, ...] = Field((), description="Limits of quality; each is one signal.")
     retraining: AnyRetrainingPolicy = Field(
         default_factory=SignalPolicy,
@@ -192,11 +200,13 @@ class ModelSpec(Frozen):
         return self
 
     def _metric_problems(self) -> list[str]:
-        fitting = METRICS[self.task.kind]
+        fitting = [*METRICS[self.task.kind], *(metric.name for metric in self.metrics)]
         named = {"promotion.metric": self.promotion.metric}
         named |= {f"performance[{number}].metric": rule.metric for number, rule in enumerate(self.performance)}
-        problems = [
-            f"{path}: {name} does not fit {self.task.kind}; use one of {', '.join(fitting)}"
+        problems = self._declaration_problems()
+        problems += [
+            f"{path}: {name} {f'does not fit {self.task.kind}' if name in GREATER_IS_BETTER else 'is not a metric'}; use one of "
+            f"{', '.join(fitting)}{suites.did_you_mean(name.lower(), fitting)}"
             for path, name in named.items()
             if name not in fitting
         ]
@@ -209,6 +219,22 @@ class ModelSpec(Frozen):
         if self.task.kind != "classification" and self.promotion.negative_flips is not None:
             problems.append(f"promotion.negative_flips: a {self.task.kind} has no right and wrong to flip; remove it")
         return problems
+
+    def _declaration_problems(self) -> list[str]:
+        kinds = [each.model_fields["kind"].default for each in KINDS if each.fits == self.task.kind]
+        names = [metric.name for metric in self.metrics]
+        problems = [
+            f"metrics[{number}].kind: {metric.kind} does not fit {self.task.kind}; "
+            + (f"use one of {', '.join(kinds)}" if kinds else "no kind does, so remove it")
+            for number, metric in enumerate(self.metrics)
+            if metric.fits != self.task.kind
+        ]
+        return problems + [
+            f"metrics[{number}].name: {name} is the name of {'a built-in' if name in BUILT_IN else 'another'} metric; choose one "
+            "of its own"
+            for number, name in enumerate(names)
+            if name in BUILT_IN or name in names[:number]
+        ]
 
     def _signal_problems(self) -> list[str]:
         given = [each.name for each in (*self.drift, *self.performance) if each.name]
@@ -260,9 +286,19 @@ class ModelSpec(Frozen):
         return problems
 
     @property
-    def estimates(self) -> tuple[Metric, ...]:
+    def estimates(self) -> tuple[MetricName, ...]:
         """Return the metrics that rules want estimated, in the order of their names."""
-        return tuple(sorted({rule.metric for rule in self.performance if rule.line == "estimated"}))
+        wanted = {rule.metric for rule in self.performance if rule.line == "estimated"}
+        return tuple(sorted(name for name in ESTIMATED if name in wanted))
+
+    @property
+    def all_metrics(self) -> tuple[Metric, ...]:
+        """Return the built-in metrics of this kind of task and the declared ones."""
+        return (*(BUILT_IN[name] for name in METRICS[self.task.kind]), *self.metrics)
+
+    def metric(self, name: str) -> Metric:
+        """Return the metric that a rule or the promotion names."""
+        return next(metric for metric in self.all_metrics if metric.name == name)
 
     @property
     def looks_early(self) -> bool:
@@ -276,8 +312,13 @@ class ModelSpec(Frozen):
 
     @property
     def digest(self) -> str:
-        """Return the digest of everything that can change the trained model; how it is started and served cannot."""
-        return digest(self.model_dump(mode="json", exclude={*_NOT_OF_THE_MODEL}))
+        """Return the digest of everything that can change the trained model; how it is started and served cannot.
+
+        Of the declared metrics only the one that promotion names can.
+        """
+        told = self.model_dump(mode="json", exclude={*_NOT_OF_THE_MODEL})
+        judged_by = [metric.model_dump(mode="json") for metric in self.metrics if metric.name == self.promotion.metric]
+        return digest(told | {"metrics": judged_by} if judged_by else told)
 
 
 def load_spec(path: Path) -> ModelSpec:

@@ -158,7 +158,7 @@ class Story:
         bundles = {item.version: load_bundle(self._bundle(item)) for item in (first, final)}
         y, _ = encode_label(rows["late"], self.spec.task, bundles[first.version].manifest.classes)
         comparison = performance.compare(
-            self.spec.promotion.metric,
+            self.spec.metric(self.spec.promotion.metric),
             y,
             bundles[final.version].predict(rows),
             bundles[first.version].predict(rows),
@@ -166,7 +166,7 @@ class Story:
             confidence=self.spec.promotion.confidence,
             resamples=self.spec.promotion.resamples,
             seed=self.spec.seed,
-            all_metrics=(self.spec.promotion.metric,),
+            all_metrics=(),
         )
         difference = comparison.difference
         assert comparison.champion is not None

@@ -8,6 +8,7 @@ import pytest
 
 from continuous_training.deployers import AnyDeployer
 from continuous_training.detectors import AnyDetector
+from continuous_training.metrics import AnyMetric
 from continuous_training.policies import AnyRetrainingPolicy
 from continuous_training.sources import AnySource
 from continuous_training.trainers import AnyTrainer
@@ -30,6 +31,7 @@ KINDS = {
         "alibi_tabular", "attribution", "cardinality", "chi_square", "classifier", "cusum", "ddm", "eddm", "energy",
         "jensen_shannon", "ks", "kswin", "missing", "mmd", "new_categories", "page_hinkley", "psi", "wasserstein",
     },
+    AnyMetric: {"cost", "f_beta", "precision_at", "quantile_loss", "recall_at", "within"},
     AnySource: {"parquet", "sql"},
     AnyTrainer: {"ensemble", "lightgbm", "ranking", "sklearn"},
     AnyRetrainingPolicy: {"net_value", "regret", "signals"},
@@ -51,7 +53,7 @@ def test_a_provider_module_offers_these_classes(module: str) -> None:
     assert offered == PROVIDER[module]
 
 
-@pytest.mark.parametrize("union", KINDS, ids=["detectors", "sources", "trainers", "policies", "deployers"])
+@pytest.mark.parametrize("union", KINDS, ids=["detectors", "metrics", "sources", "trainers", "policies", "deployers"])
 def test_a_model_file_knows_these_kinds(union: object) -> None:
     members = get_args(get_args(union)[0])
     assert {member.model_fields["kind"].default for member in members} == KINDS[union]

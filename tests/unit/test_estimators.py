@@ -22,6 +22,7 @@ from continuous_training.core.errors import ArtefactCorrupt, UsageError
 from continuous_training.core.quality import METRICS
 from continuous_training.core.scores import Estimate
 from continuous_training.estimators import Estimator
+from continuous_training.metrics import BUILT_IN
 from continuous_training.policies.estimation import Checked, SelfCheck, Trust
 
 CLASSIFICATION, REGRESSION = METRICS["classification"], METRICS["regression"]
@@ -76,7 +77,7 @@ def estimate(prepared, rows: Rows, metric: str) -> Estimate:
 
 
 def final(rows: Rows, metric: str) -> Estimate:
-    return performance.estimate(metric, rows.y, rows.prediction, confidence=0.95, resamples=2, seed=0)
+    return performance.estimate(BUILT_IN[metric], rows.y, rows.prediction, confidence=0.95, resamples=2, seed=0)
 
 
 def checked(prepared, rows: Rows, metric: str) -> Checked:
@@ -95,7 +96,7 @@ def test_the_expected_metric_is_the_mean_over_labels_drawn_by_the_probabilities(
     rng = np.random.default_rng(0)
     drawn = [
         performance.estimate(
-            metric,
+            BUILT_IN[metric],
             (rows.likely.cumsum(axis=1) < rng.random(200)[:, None]).sum(axis=1),
             prediction,
             confidence=0.95,

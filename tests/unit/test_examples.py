@@ -19,6 +19,7 @@ from continuous_training import performance
 from continuous_training.cli import main
 from continuous_training.core.comparison import Comparison
 from continuous_training.ledger import Ledger
+from continuous_training.metrics import BUILT_IN
 from continuous_training.settings import Settings
 from continuous_training.spec import load_spec, load_specs
 from continuous_training.steps.prepare import labelled_rows, split_by_time
@@ -136,7 +137,7 @@ def test_a_recommender_is_trained_on_last_week_and_ranks_better_than_popularity(
     assert rows["shown_at"].min() >= pd.Timestamp("2024-01-15", tz="UTC")
     judged = rows.iloc[split_by_time(rows, shop.spec)[2]]
     against_popularity = performance.compare(
-        "recall_at_10",
+        BUILT_IN["recall_at_10"],
         judged["relevance"].to_numpy(),
         load_bundle(store.fetch_folder(champion.bundle, shop.home / "bundle")).predict(judged),
         judged["views_last_week"].to_numpy(),

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from continuous_training.deployers import AnyDeployer
 from continuous_training.detectors import AnyDetector
 from continuous_training.explain import explain
+from continuous_training.metrics import AnyMetric
 from continuous_training.policies.signals import SignalPolicy as RetrainingPolicy
 from continuous_training.runners import AnyRunner
 from continuous_training.sources import AnySource
@@ -195,6 +196,15 @@ def test_every_rule_of_the_gate_is_told(changes: dict[str, Any], fragment: str) 
     assert fragment not in _explained(promotion={"metric": "roc_auc"})
 
 
+def test_declared_metrics_are_told_with_their_settings() -> None:
+    cost = {"kind": "cost", "name": "delay_cost", "false_positive": 20, "false_negative": 150}
+    text = _explained(metrics=[cost], promotion={"metric": "delay_cost", "floor": 60})
+    assert "- cost: Measure the mean cost of a decision when rows above a threshold are treated as positive" in text
+    assert "Given: name delay_cost, false_positive 20, false_negative 150." in text
+    assert "the challenger's own delay_cost is no worse than 60" in text
+    assert "Metrics beside the built-in ones" not in _explained()
+
+
 def test_a_search_is_told_with_its_limits() -> None:
     assert "A search tries 3 sets of parameters. " in _explained()
     assert "There is no search for better ones." in _explained(trainer={"kind": "lightgbm"})
@@ -220,7 +230,7 @@ def test_where_work_runs_and_what_serves_is_told_with_its_settings() -> None:
     assert "conn_id warehouse, table public.flights" in text
 
 
-@pytest.mark.parametrize("family", [AnyDeployer, AnyDetector, AnyRunner, AnySource, AnyTrainer], ids=str)
+@pytest.mark.parametrize("family", [AnyDeployer, AnyDetector, AnyMetric, AnyRunner, AnySource, AnyTrainer], ids=str)
 def test_every_kind_begins_its_docstring_with_a_sentence_of_its_own(family: Any) -> None:
     kinds: tuple[type[BaseModel], ...] = get_args(get_args(family)[0])
     sentences = {(kind.__doc__ or "").strip().splitlines()[0] for kind in kinds}

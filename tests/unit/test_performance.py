@@ -14,6 +14,7 @@ from continuous_training import performance
 from continuous_training.core.errors import UsageError
 from continuous_training.core.quality import GREATER_IS_BETTER, METRICS
 from continuous_training.core.scores import Estimate
+from continuous_training.metrics import BUILT_IN
 
 UNHURRIED = settings(deadline=None, max_examples=60)
 SAMPLING = {"confidence": 0.95, "resamples": 100, "seed": 7}
@@ -65,12 +66,20 @@ def values(rows=400, *, seed=0, noise=1.0):
 
 
 def measured(metric, y, prediction, **changed) -> Estimate:
-    return performance.estimate(metric, np.asarray(y, dtype=float), np.asarray(prediction), **{**SAMPLING, **changed})
+    return performance.estimate(
+        BUILT_IN[metric], np.asarray(y, dtype=float), np.asarray(prediction), **{**SAMPLING, **changed}
+    )
 
 
 def compared(metric, y, challenger, champion, *, slices=None, all_metrics=(), **changed):
     return performance.compare(
-        metric, y, challenger, champion, slices=slices or {}, all_metrics=all_metrics, **{**SAMPLING, **changed}
+        BUILT_IN[metric],
+        y,
+        challenger,
+        champion,
+        slices=slices or {},
+        all_metrics=[BUILT_IN[name] for name in all_metrics],
+        **{**SAMPLING, **changed},
     )
 
 

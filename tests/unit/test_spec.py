@@ -13,7 +13,7 @@ from pydantic import ValidationError
 import small_model
 from continuous_training.core.data_check import Suite
 from continuous_training.core.errors import SpecError
-from continuous_training.core.quality import ESTIMATED
+from continuous_training.core.quality import ESTIMATED, METRICS
 from continuous_training.spec import ModelSpec, Windows, load_spec, load_specs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,6 +22,8 @@ SUITE = {"critical": [{"expect_column_values_to_not_be_null": {"column": "wind"}
 TASK = small_model.document()["task"]
 RANK = {**TASK, "kind": "ranking", "group": "trip"}
 PROMOTION = small_model.document()["promotion"]
+COST = {"kind": "cost", "name": "delay_cost", "false_positive": 1, "false_negative": 9}
+BY_COST = {"metrics": [COST], "promotion": {**PROMOTION, "metric": "delay_cost"}}
 
 
 @pytest.fixture
@@ -39,7 +41,8 @@ def write(folder: Path, name: str = "m", **changes: Any) -> Path:
 
 
 def line_of(path: Path, text: str) -> int:
-    return next(number for number, line in enumerate(path.read_text().splitlines(), 1) if text in line)
+    content = path.read_text()
+    return content[: content.index(text)].count("\n") + 1
 
 
 @pytest.mark.parametrize(
@@ -73,6 +76,7 @@ def test_whatever_can_change_the_challenger_or_its_verdict_is_another_specificat
         {"deployment": {"kind": "local", "port": 8080}},
         {"retraining": {"schedule": "0 3 * * MON", "cooldown": "3 days"}},
         {"performance": [{"metric": "accuracy", "below": 0.6}]},
+        {"metrics": [COST], "performance": [{"metric": "delay_cost", "above": 0.6}]},
         {
             "window": {
                 "reference": "960 hours",
@@ -89,7 +93,7 @@ def test_how_a_model_is_started_and_served_is_not(changes: dict[str, Any]) -> No
 
 
 def test_a_specification_survives_json_with_its_digest(folder: Path) -> None:
-    for spec in (load_spec(DEMO), load_spec(write(folder, expectations=SUITE))):
+    for spec in (load_spec(DEMO), load_spec(write(folder, expectations=SUITE)), small_model.spec(**BY_COST)):
         again = ModelSpec.model_validate_json(spec.model_dump_json())
         assert (again, again.digest) == (spec, spec.digest)
 
@@ -125,6 +129,47 @@ def test_a_specification_survives_json_with_its_digest(folder: Path) -> None:
             {"performance": [{"metric": "f1", "below": 0.5}], "retraining": {"advise": ["f1 estimate"]}},
             "retraining",
             "no detector or performance rule is called 'f1 estimate'",
+        ),
+        (
+            {"promotion": {**PROMOTION, "metric": "roc_acu"}},
+            "metric: roc_acu",
+            "promotion.metric: roc_acu is not a metric; use one of roc_auc, average_precision, log_loss, brier, accuracy, f1; did you mean roc_auc?",
+        ),
+        (
+            {"metrics": [COST], "performance": [{"metric": "dealy_cost", "above": 1}]},
+            "metric: dealy_cost",
+            "performance[0].metric: dealy_cost is not a metric; use one of roc_auc, average_precision, log_loss, brier, accuracy, f1, delay_cost; did you mean delay_cost?",
+        ),
+        ({"promotion": {**PROMOTION, "metric": 7}}, "metric: 7", "promotion.metric: 7 is not allowed; allowed: text, for example 'roc_auc'"),
+        (
+            {"metrics": [{"kind": "within", "name": "close", "tolerance": 1}]},
+            "kind: within",
+            "metrics[0].kind: within does not fit classification; use one of cost, f_beta, precision_at, recall_at",
+        ),
+        (
+            {"task": RANK, "trainer": {"kind": "ranking"}, "promotion": {"metric": "ndcg_at_10"}, "metrics": [COST]},
+            "kind: cost",
+            "metrics[0].kind: cost does not fit ranking; no kind does, so remove it",
+        ),
+        ({"metrics": [{**COST, "name": "f1"}]}, "name: f1", "metrics[0].name: f1 is the name of a built-in metric; choose one of its own"),
+        ({"metrics": [{**COST, "name": "rmse"}]}, "name: rmse", "metrics[0].name: rmse is the name of a built-in metric"),
+        (
+            {"metrics": [{**COST, "name": "twice"}, {"name": "twice", "kind": "f_beta", "beta": 2}]},
+            "name: twice\n  kind: f_beta",
+            "metrics[1].name: twice is the name of another metric; choose one of its own",
+        ),
+        ({"metrics": [{**COST, "name": "Delay"}]}, "name: Delay", "metrics[0].name: 'Delay' is not allowed"),
+        ({"metrics": [{**COST, "kind": "costs"}]}, "kind: costs", "'costs' is not a kind here; allowed: cost, f_beta, precision_at"),
+        (
+            {"metrics": [{**COST, "false_negative": -2}]},
+            "false_negative",
+            "metrics[0].false_negative: is -2 and must be more than true_positive, 0: being wrong costs more than being right",
+        ),
+        ({"metrics": [{**COST, "threshold": 7}]}, "threshold: 7", "metrics[0].threshold: 7 must be between 0 and 1, or bayes"),
+        (
+            {"metrics": [COST], "performance": [{"metric": "delay_cost", "line": "estimated", "above": 1}]},
+            "line",
+            "performance[0].line: delay_cost cannot be estimated without labels; use line provisional or final, or one of roc_auc,",
         ),
         ({"performance": [{"metric": "f1"}]}, "metric: f1", "give exactly one of below and above"),
         ({"performance": [{"metric": "f1", "below": 1, "above": 0}]}, "metric: f1", "give exactly one of below and above"),
@@ -162,6 +207,22 @@ def test_a_file_that_contradicts_itself_is_refused_with_file_line_and_key(
     first = str(refusal.value).splitlines()[0]
     assert text in str(refusal.value)
     assert first.startswith(f"m.yaml:{line_of(path, key)}:"), first
+
+
+@pytest.mark.parametrize("changes", [{"name": "other"}, {"false_negative": 10}, {"threshold": 0.3}], ids=str)
+def test_the_metric_that_challengers_are_judged_by_is_part_of_the_model(changes: dict[str, Any]) -> None:
+    named = {"metric": changes.get("name", "delay_cost")}
+    changed = small_model.spec(metrics=[{**COST, **changes}], promotion={**PROMOTION, **named})
+    assert changed.digest != small_model.spec(**BY_COST).digest
+    beside = small_model.spec(metrics=[{**COST, **changes, "name": "beside"}, COST], promotion=BY_COST["promotion"])
+    assert beside.digest == small_model.spec(**BY_COST).digest
+
+
+def test_a_metric_is_found_by_its_name_and_all_are_measured() -> None:
+    spec = small_model.spec(**BY_COST)
+    assert spec.metric("delay_cost") is spec.metrics[0]
+    assert [metric.name for metric in spec.all_metrics] == [*METRICS["classification"], "delay_cost"]
+    assert not spec.metric("log_loss").greater_is_better
 
 
 def test_the_name_of_the_model_is_that_of_its_file(folder: Path) -> None:

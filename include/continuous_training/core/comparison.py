@@ -25,6 +25,10 @@ class Comparison(Frozen):
     """
 
     metric: str
+    # The default is for reading what was stored before the field was there; what is judged always says it.
+    greater_is_better: bool = Field(
+        default=True, description="Whether of two values of the metric the greater is the better one."
+    )
     rows: int = Field(ge=0, description="Hold-out rows with a known label.")
     challenger: Estimate
     champion: Estimate | None = None

@@ -1,17 +1,19 @@
-"""The metrics of a model's quality, by name. What they compute lives where the heavy libraries are."""
+"""The built-in metrics of a model's quality, by name. What they compute lives where the heavy libraries are."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field
 
 from continuous_training.core.task import TaskKind
 
 ClassificationMetric = Literal["roc_auc", "average_precision", "log_loss", "brier", "accuracy", "f1"]
 RegressionMetric = Literal["rmse", "mae", "r2"]
 RankingMetric = Literal["ndcg_at_10", "recall_at_10"]
-Metric = Literal[ClassificationMetric, RegressionMetric, RankingMetric]
+MetricName = Literal[ClassificationMetric, RegressionMetric, RankingMetric]
 
-METRICS: Mapping[TaskKind, tuple[Metric, ...]] = MappingProxyType(
+METRICS: Mapping[TaskKind, tuple[MetricName, ...]] = MappingProxyType(
     {
         "classification": get_args(ClassificationMetric),
         "regression": get_args(RegressionMetric),
@@ -20,10 +22,10 @@ METRICS: Mapping[TaskKind, tuple[Metric, ...]] = MappingProxyType(
 )
 """The metrics that fit each kind of task."""
 
-ESTIMATED: tuple[Metric, ...] = (*get_args(ClassificationMetric), *get_args(RegressionMetric))
+ESTIMATED: tuple[MetricName, ...] = (*get_args(ClassificationMetric), *get_args(RegressionMetric))
 """The metrics that can be estimated before labels are known."""
 
-GREATER_IS_BETTER: Mapping[Metric, bool] = MappingProxyType(
+GREATER_IS_BETTER: Mapping[MetricName, bool] = MappingProxyType(
     {
         "roc_auc": True,
         "average_precision": True,
@@ -38,3 +40,6 @@ GREATER_IS_BETTER: Mapping[Metric, bool] = MappingProxyType(
         "recall_at_10": True,
     }
 )
+
+MetricReference = Annotated[str, Field(examples=list(GREATER_IS_BETTER))]
+"""The name of a metric, built in or declared by the model file: which there are is known to the whole file only."""

@@ -7,14 +7,16 @@ from pydantic import Field
 from continuous_training.core.comparison import Comparison, SliceComparison
 from continuous_training.core.decisions import GateVerdict, Outcome, Rule
 from continuous_training.core.frozen import Frozen
-from continuous_training.core.quality import GREATER_IS_BETTER, Metric
+from continuous_training.core.quality import MetricReference
 from continuous_training.core.scores import Estimate
 
 
 class PromotionPolicy(Frozen):
     """When a challenger is good enough. What cannot be shown keeps the champion."""
 
-    metric: Metric = Field(description="Quality that is compared on the hold-out rows.")
+    metric: MetricReference = Field(
+        description="Quality that is compared on the hold-out rows: a built-in metric or one of `metrics`."
+    )
     at_least: Literal["champion"] = Field(
         "champion", description="What the challenger must beat: the champion, on the same hold-out rows, by the margin."
     )
@@ -26,7 +28,7 @@ class PromotionPolicy(Frozen):
     floor: float | None = Field(
         None,
         description="Worst value allowed, with or without a champion: the challenger's whole interval must be at least as "
-        "good. For metrics where less is better (log_loss, brier, rmse, mae) it is the highest value allowed.",
+        "good. For metrics where less is better (such as log_loss, rmse or a cost) it is the highest value allowed.",
     )
     slices: tuple[str, ...] = Field(
         (), description="Categorical columns; the challenger may not be worse on any of their values."
@@ -113,7 +115,7 @@ class PromotionPolicy(Frozen):
         challenger = comparison.challenger
         if challenger.value is None or challenger.low is None or challenger.high is None:
             return _unknown("floor", f"the challenger's {self.metric} could not be measured ({challenger.note})")
-        greater = GREATER_IS_BETTER[self.metric]
+        greater = comparison.greater_is_better
         worst, best = (challenger.low, challenger.high) if greater else (-challenger.high, -challenger.low)
         limit = floor if greater else -floor
         outcome = Outcome.PASS if worst >= limit else Outcome.FAIL if best < limit else Outcome.INCONCLUSIVE
@@ -146,7 +148,7 @@ class PromotionPolicy(Frozen):
         challenger = comparison.challenger
         if refitted.value is None or challenger.low is None or challenger.high is None:
             return _unknown("refit", f"the refitted challenger's {self.metric} could not be compared ({refitted.note})")
-        greater = GREATER_IS_BETTER[self.metric]
+        greater = comparison.greater_is_better
         limit = challenger.low if greater else challenger.high
         worse = refitted.value < limit if greater else refitted.value > limit
         text = (

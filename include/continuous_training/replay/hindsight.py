@@ -74,7 +74,9 @@ class _Gains:
         if made is None or made["error"]:
             return None
         refit = made["outputs"]["bundle"]
-        key = f"{self._spec.promotion.model_dump_json()} {refit} {champion} {later}"
+        judge = self._spec.promotion
+        how = f"{judge.model_dump_json()} {self._spec.metric(judge.metric).model_dump_json()}"
+        key = f"{how} {refit} {champion} {later}"
         if key not in self._known:
             found = self._measure(refit, champion, later)
             self._known[key] = found.model_dump(mode="json") if found else None

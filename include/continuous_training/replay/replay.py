@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from continuous_training.core.digest import digest
 from continuous_training.core.errors import DataInvalid, UsageError
-from continuous_training.core.quality import GREATER_IS_BETTER
 from continuous_training.ledger import Ledger
 from continuous_training.replay import rulers
 from continuous_training.replay.report import PolicyResult, ReplayReport, Ruler
@@ -97,7 +96,7 @@ def replay(
 
 def _rulers(spec: ModelSpec, windows: Sequence[Window], matrix: Matrix, *, proxy: bool) -> ReplayReport:
     """Return the report without policies."""
-    better = GREATER_IS_BETTER[spec.promotion.metric]
+    better = spec.metric(spec.promotion.metric).greater_is_better
     best = rulers.oracle(matrix, greater_is_better=better)
     return ReplayReport(
         model=spec.model,
@@ -186,7 +185,7 @@ def apart(spec: ModelSpec, settings: Settings) -> Settings:
 def with_ledger(spec: ModelSpec, base: Settings, start: datetime) -> Settings:
     """Return the settings with the ledger of one policy: another model file, policy or start is another history."""
     told = {"spec": spec.digest, "start": start.isoformat()}
-    parts = spec.model_dump(mode="json", include={"retraining", "performance", "triage"})
+    parts = spec.model_dump(mode="json", include={"retraining", "performance", "metrics", "triage"})
     return base.model_copy(update={"ledger": f"sqlite:///{Path(base.home) / 'ledgers' / digest(told | parts)[:16]}.db"})
 
 
@@ -241,12 +240,13 @@ class _Quality:
 
     def __init__(self, spec: ModelSpec, settings: Settings, file: Path) -> None:
         self._spec, self._settings, self._file = spec, settings, file
+        self._metric = spec.metric(spec.promotion.metric)
         self._known: dict[str, float | None] = json.loads(file.read_text()) if file.is_file() else {}
         self._rows: dict[str, pd.DataFrame] = {}
 
     def of(self, bundle: str, window: Window) -> float | None:
         """Return the value, or `None` where it is not defined."""
-        key = f"{self._spec.promotion.metric} {bundle} {window}"
+        key = f"{self._metric.model_dump_json()} {bundle} {window}"
         if key not in self._known:
             self._known[key] = self._measure(bundle, window)
         return self._known[key]
@@ -280,6 +280,7 @@ class _Quality:
         model = load_bundle(context.bundle(bundle))
         y, _ = encode_label(rows[spec.task.label], spec.task, model.manifest.classes)
         groups = groups_of(rows, spec.task)
-        metric = spec.promotion.metric
-        found = performance.estimate(metric, y, model.predict(rows), groups=groups, confidence=0.5, resamples=1, seed=0)
+        found = performance.estimate(
+            self._metric, y, model.predict(rows), groups=groups, confidence=0.5, resamples=1, seed=0
+        )
         return found.value

@@ -71,13 +71,13 @@ def _compare(
 ) -> Comparison:
     """Measure the challenger against the champion, and what would serve against the challenger."""
     spec, policy, groups = context.spec, context.spec.promotion, groups_of(judged, context.spec.task)
-    trained = context.manifest("train")["outputs"]
+    metric, trained = spec.metric(policy.metric), context.manifest("train")["outputs"]
     serving = load_bundle(context.bundle(trained["bundle"]))
     serving.check_golden()
     refitted = None
     if "judged" in trained:
         refitted = performance.estimate(
-            policy.metric,
+            metric,
             y,
             aligned(serving, serving.predict(judged), challenger),
             groups=groups,
@@ -87,7 +87,7 @@ def _compare(
         )
     opponent, against = _opponent(context, judged)
     comparison = performance.compare(
-        policy.metric,
+        metric,
         y,
         prediction,
         None if opponent is None else aligned(opponent, opponent.predict(judged), challenger),
@@ -96,7 +96,7 @@ def _compare(
         confidence=policy.confidence,
         resamples=policy.resamples,
         seed=spec.seed,
-        all_metrics=performance.METRICS[spec.task.kind],
+        all_metrics=spec.all_metrics,
     )
     return comparison.model_copy(update={"against": against, "refitted": refitted})
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
 
 from continuous_training import performance
 from continuous_training.core.digest import digest
-from continuous_training.core.quality import Metric
 from continuous_training.core.scores import Estimate, Line, PerformanceScore
 from continuous_training.core.window import Window
 from continuous_training.estimators import Estimator
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from continuous_training.core.quality import MetricName
     from continuous_training.core.run import ChampionRef, Run
     from continuous_training.spec import ModelSpec, PerformanceRule
     from continuous_training.steps.context import Context
@@ -51,7 +51,7 @@ class Look(NamedTuple):
 class Question(NamedTuple):
     """One line of one metric on one window, of all rows or of each value of a column that has enough."""
 
-    metric: Metric
+    metric: str
     line: Line
     window: Window
     by: str | None
@@ -92,7 +92,7 @@ def measure(context: Context, bundle: Bundle, looks: Mapping[Line, Look]) -> tup
             found.append(PerformanceScore(estimate=Estimate(metric=question.metric, note=note), **placed, **limits))
             continue
         if question.line == "estimated":
-            estimates = _estimated(bundle, prepared, look, question.metric, chosen)
+            estimates = _estimated(bundle, prepared, look, cast("MetricName", question.metric), chosen)
         else:
             estimates = _realised(context, look, question, chosen)
         found += [
@@ -144,7 +144,7 @@ def _realised(
     spec = context.spec
     found = [
         performance.estimate(
-            question.metric,
+            spec.metric(question.metric),
             look.y[rows],
             look.prediction[rows],
             groups=None if look.groups is None else look.groups[rows],
@@ -171,7 +171,7 @@ def _estimated(
     bundle: Bundle,
     prepared: dict[str, NDArray[Any]],
     look: Look,
-    metric: Metric,
+    metric: MetricName,
     chosen: Sequence[tuple[str, NDArray[np.bool_]]],
 ) -> list[Estimate]:
     x = bundle.manifest.preparation.transform(look.rows)

@@ -38,7 +38,7 @@ def gain(spec: ModelSpec, rows: pd.DataFrame, new: Bundle, old: Bundle) -> Estim
         return Estimate(metric=metric, note=f"the champion before needs {lacking[0]}, which is not read any more")
     y, _ = encode_label(rows[spec.task.label], spec.task, new.manifest.classes)
     compared = performance.compare(
-        metric,
+        spec.metric(metric),
         y,
         new.predict(rows),
         aligned(old, old.predict(rows), new),

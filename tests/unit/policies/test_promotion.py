@@ -21,9 +21,12 @@ def estimated(value=None, low=None, high=None, *, rows=5000, note=""):
     return Estimate(metric="roc_auc", value=value, low=low, high=high, rows=rows, note=note)
 
 
-def compared(difference=BETTER, *, champion=(0.729, 0.72, 0.74), challenger=(0.741, 0.73, 0.75), rows=5000, **more):
+def compared(
+    difference=BETTER, *, champion=(0.729, 0.72, 0.74), challenger=(0.741, 0.73, 0.75), rows=5000, greater=True, **more
+):
     return Comparison(
         metric="roc_auc",
+        greater_is_better=greater,
         rows=rows,
         challenger=estimated(*challenger),
         champion=None if champion is None else estimated(*champion),
@@ -139,7 +142,7 @@ def test_the_floor_applies_with_and_without_a_champion(floor, outcome, champion)
     ("floor", "outcome"), [(0.76, Outcome.PASS), (0.74, Outcome.INCONCLUSIVE), (0.72, Outcome.FAIL)]
 )
 def test_the_floor_of_an_error_is_a_ceiling(floor, outcome):
-    verdict = PromotionPolicy(metric="log_loss", floor=floor).judge(compared())
+    verdict = PromotionPolicy(metric="log_loss", floor=floor).judge(compared(greater=False))
     assert rule(verdict, "floor").outcome is outcome
     assert f"at most {floor:g}" in rule(verdict, "floor").text
 
@@ -187,7 +190,6 @@ def test_without_a_limit_newly_wrong_answers_are_no_rule():
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"metric": "auc"},
         {"at_least": "previous"},
         {"confidence": 1.0},
         {"resamples": 10},
@@ -255,7 +257,7 @@ def test_the_verdict_is_the_worst_of_its_rules(difference, challenger, part, row
     ],
 )
 def test_a_refit_that_is_worse_on_rows_it_has_learned_from_is_not_promoted(metric, value, outcome):
-    comparison = compared(refitted=estimated(value, note="not finite"))
+    comparison = compared(greater=metric == "roc_auc", refitted=estimated(value, note="not finite"))
     verdict = PromotionPolicy(metric=metric).judge(comparison)
     assert rule(verdict, "refit").outcome is outcome
     assert verdict.outcome is outcome

@@ -10,7 +10,9 @@ from continuous_training import cli
 from continuous_training.core.errors import DataInvalid, UsageError
 from continuous_training.ledger import Ledger
 from continuous_training.replay import replay
+from continuous_training.replay.hindsight import hindsight
 from continuous_training.replay.page import page
+from continuous_training.replay.replay import with_ledger
 from continuous_training.replay.walk import walk
 from continuous_training.settings import Settings
 
@@ -133,6 +135,35 @@ def test_policies_are_held_against_rulers_on_the_same_windows(settings):
         assert best.mean >= evenly.mean
     assert report.rulers[1].retrainings == len(report.windows) - 1
     assert "policy 2 of 2" in said
+
+
+def test_what_is_kept_of_a_declared_metric_is_measured_again_when_its_amounts_change(settings):
+    reports, gains = [], []
+    for unit in (1, 100):
+        cost = {"kind": "cost", "name": "delay_cost", "false_positive": unit, "false_negative": 3 * unit}
+        spec = small_model.spec(metrics=[cost], promotion={"metric": "delay_cost", "rows": 100, "resamples": 100})
+        reports.append(replayed(settings, spec))
+        gains.append([gain for _, gain in hindsight(spec, settings, reports[-1].windows, say=[].append)])
+    euros, cents = reports
+    assert (euros.metric, euros.greater_is_better) == ("delay_cost", False)
+    assert [one.mean for one in cents.rulers] == pytest.approx([100 * one.mean for one in euros.rulers])
+    for evenly, best in zip(euros.evenly, euros.oracle, strict=True):
+        assert best.mean <= evenly.mean
+    assert [gain.value for gain in gains[1]] == pytest.approx([100 * gain.value for gain in gains[0]])
+    assert {gain.metric for gain in gains[0]} == {"delay_cost"}
+
+
+def test_another_declaration_is_another_history(settings):
+    rule = {"metric": "found", "below": 0.5}
+    ledgers = {
+        with_ledger(
+            small_model.spec(metrics=[{"kind": "recall_at", "name": "found", "top": top}], performance=[rule]),
+            settings,
+            FIRST,
+        ).ledger
+        for top in (0.1, 0.2)
+    }
+    assert len(ledgers) == 2
 
 
 def test_the_page_is_one_file_that_shows_names_as_text(settings):

@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 
 from continuous_training import performance
 from continuous_training.core.errors import ArtefactCorrupt, DataInvalid, SpecError
+from continuous_training.metrics import BUILT_IN
 from continuous_training.trainers import AnyTrainer, Ranking, TrainingData
 
 GROUPS, SIZE = 120, 15
@@ -46,7 +47,7 @@ def ndcg(trainer: Ranking, model: bytes, data: TrainingData, folder) -> float:
     assert score.shape == data.y_tune.shape
     groups = np.repeat(np.arange(len(data.tune_groups)), data.tune_groups)
     found = performance.estimate(
-        "ndcg_at_10", data.y_tune, score, groups=groups, confidence=0.95, resamples=100, seed=7
+        BUILT_IN["ndcg_at_10"], data.y_tune, score, groups=groups, confidence=0.95, resamples=100, seed=7
     )
     return found.value
 

@@ -1,0 +1,45 @@
+"""Precision among the rows with the highest scores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from continuous_training.metrics.base import OfTwoClasses
+
+if TYPE_CHECKING:
+    from continuous_training._performance import Flags, Floats, Statistic
+
+
+class PrecisionAt(OfTwoClasses):
+    """Measure the share of positive rows among those with the highest scores; more is better.
+
+    .. math:: TP_{top} / (top * rows)
+
+    A row at the border counts in part, and rows of the same score count alike, as the mean over all of their orders.
+    Source: McSherry, Najork, "Computing information retrieval performance measures efficiently in the presence of tied
+    scores", ECIR 2008.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from continuous_training import performance
+    >>> y, score = np.array([0.0, 0.0, 1.0, 0.0]), np.array([0.1, 0.2, 0.3, 0.4])
+    >>> found = performance.estimate(
+    ...     PrecisionAt(name="caught", top=0.5), y, np.column_stack([1 - score, score]), confidence=0.95, resamples=100, seed=7
+    ... )
+    >>> found.value  # one of the two rows
+    0.5
+    """
+
+    kind: Literal["precision_at"] = "precision_at"
+    top: float = Field(gt=0, lt=1, description="Share of the rows that are looked at: 0.01 is one in a hundred.")
+
+    greater = True
+
+    def of_scores(self, positive: Flags, score: Floats) -> Statistic:
+        """Return the measure as a function of weights."""
+        from continuous_training.metrics import _statistics
+
+        return _statistics.at_top(positive, score, self.top, of="rows")
