@@ -186,7 +186,12 @@ class ModelSpec(Frozen):
     def _consistent(self) -> Self:
         self.cleaning.check(self.features)
         self.trainer.check(self.task.kind)
-        problems = [*self._metric_problems(), *self._column_problems(), *self._signal_problems()]
+        problems = [
+            *self._metric_problems(),
+            *self._column_problems(),
+            *self._signal_problems(),
+            *self._season_problems(),
+        ]
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -225,6 +230,16 @@ class ModelSpec(Frozen):
             for name in sorted(self.retraining.names - known)
         ]
 
+    def _season_problems(self) -> list[str]:
+        season = self.triage.season if self.triage else None
+        if season is None or season >= self.window.current:
+            return []
+        msg = (
+            f"triage.season: {format_duration(season)} is shorter than the current window, {format_duration(self.window.current)}; "
+            "the season before would overlap it"
+        )
+        return [msg]
+
     def _column_problems(self) -> list[str]:
         group = ", the group" if self.task.group else ""
         problems = [
@@ -248,9 +263,10 @@ class ModelSpec(Frozen):
                 for name in unknown
             ]
         problems += [
-            f"performance[{number}].by: {rule.by} is not a categorical feature"
-            for number, rule in enumerate(self.performance)
-            if rule.by is not None and rule.by not in self.features.categorical
+            f"{part}[{number}].by: {each.by} is not a categorical feature"
+            for part, given in (("drift", self.drift), ("performance", self.performance))
+            for number, each in enumerate(given)
+            if each.by is not None and each.by not in self.features.categorical
         ]
         problems += [
             f"promotion.slices: {name} is not a categorical feature"
