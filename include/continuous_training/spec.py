@@ -232,11 +232,11 @@ class ModelSpec(Frozen):
 
     def _season_problems(self) -> list[str]:
         season = self.triage.season if self.triage else None
-        if season is None or season >= self.window.current:
+        if season is None or self.window.current <= season <= LONGEST:
             return []
         msg = (
-            f"triage.season: {format_duration(season)} is shorter than the current window, {format_duration(self.window.current)}; "
-            "the season before would overlap it"
+            f"triage.season: {format_duration(season)} is not between the length of the current window, "
+            f"{format_duration(self.window.current)}, and {format_duration(LONGEST)}"
         )
         return [msg]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zoneinfo
-from datetime import timedelta
 from typing import TYPE_CHECKING, get_args
 
 from pydantic import Field, field_validator
@@ -79,8 +78,6 @@ class Triage(Frozen):
 
     season: Duration | None = Field(
         None,
-        gt=timedelta(0),
-        le=timedelta(days=3660),
         description=(
             "Length of a season, such as 364 days or 7 days: a drift from the reference is then measured from the window "
             "that long before as well, and one that leaves the window as it was there does not count. At least as long as "
