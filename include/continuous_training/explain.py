@@ -177,6 +177,7 @@ def _detector(detector: AnyDetector) -> str:
     where = (
         "" if columns is None else f" in {'every feature it can measure' if columns == 'all' else ', '.join(columns)}"
     )
+    where += f", in each {detector.by} by itself" if detector.by else ""
     limits = [
         f"{name} {_plain(getattr(detector, name))}: {field.description}"
         for name, field in type(detector).model_fields.items()
@@ -252,6 +253,9 @@ def _restraint(spec: ModelSpec) -> str:
         parts.append("The policy only advises: its yes is written down and starts nothing.")
     if spec.triage is not None:
         parts.append("A window in which the data itself is broken is quarantined and retrains nothing.")
+    if spec.triage is not None and spec.triage.season is not None:
+        before = format_duration(spec.triage.season)
+        parts.append(f"A drift that leaves the window as it was in the same season, {before} before, does not count.")
     parts.append(
         f"A window with fewer than {policy.rows:,} rows decides nothing. Every no is kept in the ledger with its reason."
     )

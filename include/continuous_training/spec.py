@@ -194,7 +194,12 @@ class ModelSpec(Frozen):
     def _consistent(self) -> Self:
         self.cleaning.check(self.features)
         self.trainer.check(self.task.kind)
-        problems = [*self._metric_problems(), *self._column_problems(), *self._signal_problems()]
+        problems = [
+            *self._metric_problems(),
+            *self._column_problems(),
+            *self._signal_problems(),
+            *self._season_problems(),
+        ]
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -251,6 +256,16 @@ class ModelSpec(Frozen):
             for name in sorted(self.retraining.names - known)
         ]
 
+    def _season_problems(self) -> list[str]:
+        season = self.triage.season if self.triage else None
+        if season is None or self.window.current <= season <= LONGEST:
+            return []
+        msg = (
+            f"triage.season: {format_duration(season)} is not between the length of the current window, "
+            f"{format_duration(self.window.current)}, and {format_duration(LONGEST)}"
+        )
+        return [msg]
+
     def _column_problems(self) -> list[str]:
         group = ", the group" if self.task.group else ""
         problems = [
@@ -274,9 +289,10 @@ class ModelSpec(Frozen):
                 for name in unknown
             ]
         problems += [
-            f"performance[{number}].by: {rule.by} is not a categorical feature"
-            for number, rule in enumerate(self.performance)
-            if rule.by is not None and rule.by not in self.features.categorical
+            f"{part}[{number}].by: {each.by} is not a categorical feature"
+            for part, given in (("drift", self.drift), ("performance", self.performance))
+            for number, each in enumerate(given)
+            if each.by is not None and each.by not in self.features.categorical
         ]
         problems += [
             f"promotion.slices: {name} is not a categorical feature"

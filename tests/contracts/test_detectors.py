@@ -33,6 +33,9 @@ OPTIONS = {
 }
 
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+every_divided_kind = pytest.mark.parametrize(
+    "kind", [kind for kind in KINDS if kind not in TORCH_KINDS], ids=lambda kind: kind.__name__
+)
 every_selecting_kind = pytest.mark.parametrize("kind", [*COLUMN_KINDS, *JOINT_KINDS], ids=lambda kind: kind.__name__)
 every_column_kind = pytest.mark.parametrize("kind", COLUMN_KINDS, ids=lambda kind: kind.__name__)
 
@@ -375,3 +378,41 @@ def test_a_kind_is_read_from_its_name_and_takes_no_unknown_field(kind):
 @every_kind
 def test_every_field_is_described_for_users(kind):
     assert [name for name, field in kind.model_fields.items() if name != "kind" and not field.description] == []
+
+
+@every_divided_kind
+def test_with_one_value_in_the_column_of_by_scores_are_those_without_it(kind):
+    now = rows(seed=1, count=1000, moved=True)
+    divided, whole = build(kind, by="region"), build(kind)
+    prepared = saved(divided.fit_slices(rows().assign(region="north"), FEATURES))
+    found = divided.score_slices(prepared, now.assign(region="north"), FEATURES)
+    assert {score.slice for score in found} == {"region=north"}
+    expected = whole.score_slices(whole.fit_slices(rows(), FEATURES), now, FEATURES)
+    assert [score.model_copy(update={"slice": ""}) for score in found] == expected
+
+
+@every_divided_kind
+def test_a_value_of_by_that_is_gone_or_new_is_inconclusive_with_a_note(kind):
+    detector = build(kind, by="region")
+    prepared = saved(detector.fit_slices(rows().assign(region="gone"), FEATURES))
+    found = detector.score_slices(prepared, rows(seed=1).assign(region="new"), FEATURES)
+    assert {score.exceeded for score in found} == {None}
+    assert all(score.note.startswith("region=gone: ") for score in found[:-1])
+    assert (found[-1].slice, found[-1].note) == ("", "region has values that were not kept of the reference: new")
+
+
+@every_divided_kind
+def test_a_window_without_rows_and_a_reference_without_rows_have_no_value_of_by(kind):
+    detector = build(kind, by="region")
+    prepared = saved(detector.fit_slices(rows().assign(region="north").head(0), FEATURES))
+    (score,) = detector.score_slices(prepared, rows().assign(region="north").head(0), FEATURES)
+    assert (score.exceeded, score.note) == (
+        None,
+        f"no value of region has {detector.min_rows} rows in the reference",
+    )
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ALL_KINDS if issubclass(kind, AlibiTorchDetector)])
+def test_a_test_by_permutations_cannot_be_divided(kind):
+    with pytest.raises(ValidationError, match="cannot be small enough for many values at once"):
+        build(kind, by="region")

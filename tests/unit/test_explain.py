@@ -246,3 +246,10 @@ def test_every_schedule_that_the_policy_takes_is_described(schedule: str) -> Non
     text = _explained(retraining={"schedule": schedule})
     assert schedule in text
     assert "in the time zone UTC. Next: " in text
+
+
+def test_a_detector_in_each_region_and_the_season_before_are_told() -> None:
+    text = _explained(drift=[{"kind": "psi", "columns": ["distance"], "by": "origin"}], triage={"season": "364 days"})
+    assert "psi in distance, in each origin by itself: " in text
+    assert "A drift that leaves the window as it was in the same season, 364 days before, does not count." in text
+    assert "same season" not in _explained()

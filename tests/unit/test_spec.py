@@ -108,6 +108,10 @@ def test_a_specification_survives_json_with_its_digest(folder: Path) -> None:
             "columns",
             "drift[0].columns: wnd is not a feature, the label, prediction or error",
         ),
+        ({"drift": [{"kind": "psi"}, {"kind": "ks", "by": "wind"}]}, "by: wind", "drift[1].by: wind is not a categorical feature"),
+        ({"drift": [{"kind": "alibi_mmd", "by": "carrier"}]}, "by: carrier", "drift[0].by: p-values of permutations cannot be small enough"),
+        ({"triage": {"season": "9 days"}}, "season: 9 days", "triage.season: 9 days is not between the length of the current window, 10 days, and 3660 days"),
+        ({"triage": {"season": "4000 days"}}, "season: 4000 days", "triage.season: 4000 days is not between"),
         ({"features": {"numeric": ["wind", "error"]}}, "numeric", "features.numeric: error is the name of a column that is computed"),
         (
             {"features": {"numeric": ["wind"], "categorical": ["attribution:wind"]}},

@@ -17,6 +17,7 @@ class DriftScore(Frozen):
 
     detector: str = Field(description="Name of the detector in the model file; its kind where it has no name.")
     column: str | None = Field(None, description="Column measured; none when all columns were measured together.")
+    slice: str = Field("", description="Rows measured, as column=value; empty means all.")
     statistic: float | None = None
     p_value: float | None = None
     effect: float | None = Field(None, description="Size of the change on a scale that does not grow with rows.")
@@ -25,6 +26,13 @@ class DriftScore(Frozen):
     minimum_effect: float = Field(0.0, ge=0, description="Effect below which the score never counts as exceeded.")
     reference_rows: int = Field(ge=0)
     current_rows: int = Field(ge=0)
+    season: float | None = Field(
+        None,
+        description="The same number measured against the same season before; none where nobody asked or could tell.",
+    )
+    seasonal: bool = Field(
+        default=False, description="Whether it is as in the same season before: then it is no drift."
+    )
     note: str = ""
 
     @property
@@ -34,9 +42,11 @@ class DriftScore(Frozen):
 
     @property
     def exceeded(self) -> bool | None:
-        """Tell whether the value lies beyond the threshold; `None` is inconclusive."""
+        """Tell whether the value lies beyond the threshold and no season explains it; `None` is inconclusive."""
         if self.value is None:
             return None
+        if self.seasonal:
+            return False
         if self.minimum_effect and (self.effect is None or abs(self.effect) < self.minimum_effect):
             return False
         return self.value > self.threshold if self.measure == "statistic" else self.value < self.threshold

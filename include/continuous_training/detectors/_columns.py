@@ -79,8 +79,12 @@ def read_categories(series: "pd.Series[Any]") -> tuple[NDArray[np.str_], Counts]
 
 def as_text(values: Iterable[Any]) -> NDArray[np.str_]:
     """Return the names of categories."""
-    texts = [str(int(v)) if isinstance(v, float) and v.is_integer() else str(v) for v in values]
-    return np.array(texts, dtype=np.str_)
+    return np.array([text_of(value) for value in values], dtype=np.str_)
+
+
+def text_of(value: Any) -> str:
+    """Return the name of a category."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _tally(series: "pd.Series[Any]") -> tuple[list[Any], Counts]:

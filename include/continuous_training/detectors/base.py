@@ -24,6 +24,8 @@ Prepared = dict[str, "NDArray[Any]"]
 COMPUTED_COLUMNS = ("prediction", "error")
 ATTRIBUTION_PREFIX = "attribution:"
 """Columns `attribution:<feature>` hold the part of each feature in each prediction."""
+MOST_SLICES = 50
+"""Values of `by` that are measured at most, the most frequent ones of the reference."""
 
 
 class Detector(Frozen):
@@ -47,6 +49,14 @@ class Detector(Frozen):
         100,
         ge=1,
         description="Rows with a value that either window must have; with fewer the score is inconclusive.",
+    )
+    by: str | None = Field(
+        None,
+        description=(
+            "Categorical feature, such as a region: the rows of each of its values are measured against the reference's "
+            f"rows of that value, for the {MOST_SLICES} most frequent values with `min_rows` rows there. The detector fires "
+            "when any of them does; p-values are corrected for columns and values together."
+        ),
     )
 
     @property
@@ -80,6 +90,48 @@ class Detector(Frozen):
             `prepared` was made for other columns.
         """
         raise NotImplementedError
+
+    def fit_slices(self, reference: pd.DataFrame, features: Features) -> Prepared:
+        """Return what `score_slices` needs to know: of all rows as `fit` does, or with `by` of each value's rows.
+
+        Raises
+        ------
+        DataInvalid
+            As `fit`, or the data have no column `by`.
+        """
+        from continuous_training.detectors import _slices
+
+        return self.fit(reference, features) if self.by is None else _slices.fit(self, self.by, reference, features)
+
+    def score_slices(self, prepared: Prepared, current: pd.DataFrame, features: Features) -> list[DriftScore]:
+        """Measure all rows as `score` does, or with `by` the rows of each value; scores then name their `slice`.
+
+        A value that the window lacks, and one of the window whose reference was not kept, give an inconclusive score.
+
+        Raises
+        ------
+        DataInvalid
+            As `score`, or the data have no column `by`.
+        UsageError
+            `prepared` was made for other columns, or for another `by`.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from continuous_training.detectors import PSI
+        >>> features = Features(numeric=("wind",), categorical=("region",))
+        >>> calm = pd.DataFrame({"region": ["north", "south"] * 500, "wind": range(1000)})
+        >>> detector = PSI(columns=("wind",), by="region")
+        >>> prepared = detector.fit_slices(calm, features)
+        >>> stormy = calm.assign(wind=calm["wind"].where(calm["region"] == "north", calm["wind"] + 500))
+        >>> [(score.slice, score.exceeded) for score in detector.score_slices(prepared, stormy, features)]
+        [('region=north', False), ('region=south', True)]
+        """
+        from continuous_training.detectors import _slices
+
+        if self.by is None:
+            return self.score(prepared, current, features)
+        return _slices.score(self, self.by, prepared, current, features)
 
 
 class SelectingDetector(Detector):
@@ -229,3 +281,11 @@ class AlibiTorchDetector(JointDetector):
     )
 
     types = frozenset({"numeric"})
+
+    @field_validator("by")
+    @classmethod
+    def _undivided(cls, by: str | None) -> str | None:
+        if by is not None:
+            msg = "p-values of permutations cannot be small enough for many values at once; use mmd or classifier with `by`"
+            raise ValueError(msg)
+        return by

@@ -93,7 +93,7 @@ def _drift_signal(name: str, scores: Sequence[DriftScore]) -> Signal:
     beyond = sum(bool(score.exceeded) for score in measured)
     text = _drift_text(max(measured, key=_severity))
     if len(scores) > 1:
-        text += f"; {beyond} of {len(scores)} columns beyond"
+        text += f"; {beyond} of {len(scores)} {'slices' if any(score.slice for score in scores) else 'columns'} beyond"
     if blank:
         text += f", {len(blank)} not measured ({notes})"
     return Signal(name=name, kind="drift", state="fired" if beyond else "quiet", text=text)
@@ -109,7 +109,12 @@ def _drift_text(score: DriftScore) -> str:
     number, side = (score.detector, "above") if score.measure == "statistic" else (f"{score.detector} p-value", "below")
     value = score.value or 0.0
     beyond = value > score.threshold if score.measure == "statistic" else value < score.threshold
-    text = f"{score.column or 'all columns together'}: {number} {value:.3g} {side if beyond else f'not {side}'} {score.threshold:.3g}"
+    what = f"{score.column or 'all columns together'}{f' where {score.slice}' if score.slice else ''}"
+    text = f"{what}: {number} {value:.3g} {side if beyond else f'not {side}'} {score.threshold:.3g}"
+    if score.seasonal:
+        return f"{text}, but as in the same season before ({score.season or 0.0:.3g})"
+    if beyond and score.exceeded and score.note:
+        return f"{text} ({score.note})"
     if beyond and not score.exceeded:
         return f"{text}, but the effect of {score.effect or 0.0:.3g} is under {score.minimum_effect:.3g}"
     return text

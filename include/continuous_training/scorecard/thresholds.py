@@ -162,7 +162,7 @@ def _worst_drift(name: str, field: str, present: float, evidence: Evidence) -> f
     found = [
         score.value / score.threshold * present
         for score in scores
-        if score.value is not None and score.threshold > 0 and _large_enough(score)
+        if score.value is not None and score.threshold > 0 and not score.seasonal and _large_enough(score)
     ]
     if not found:
         return None

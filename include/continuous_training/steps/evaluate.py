@@ -181,7 +181,7 @@ def aligned(bundle: Bundle, prediction: NDArray[np.float64], other: Bundle) -> N
 
 
 def _fit(context: Context, detector: Detector, reference: pd.DataFrame) -> str:
-    return _stored(context, detector.fit(reference, context.spec.features))
+    return _stored(context, detector.fit_slices(reference, context.spec.features))
 
 
 def _stored(context: Context, arrays: dict[str, NDArray[Any]]) -> str:

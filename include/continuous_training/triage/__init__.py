@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import zoneinfo
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, get_args
 
 from pydantic import Field, field_validator
 
 from continuous_training.core.defects import Defect, DefectKind
+from continuous_training.core.duration import Duration
 from continuous_training.core.frozen import Frozen
 from continuous_training.core.scores import DriftScore
 
@@ -76,6 +76,15 @@ class Triage(Frozen):
         0.02, gt=0, lt=1, description="Share of repeated rows above the usual one that counts as a replay."
     )
 
+    season: Duration | None = Field(
+        None,
+        description=(
+            "Length of a season, such as 364 days or 7 days: a drift from the reference is then measured from the window "
+            "that long before as well, and one that leaves the window as it was there does not count. At least as long as "
+            "the current window; none compares with no season."
+        ),
+    )
+
     @field_validator("timezone")
     @classmethod
     def _known(cls, value: str) -> str:
@@ -116,28 +125,20 @@ class Triage(Frozen):
         return _examine.examine(self, profile, current, window, task, features)
 
 
-def same_season(reference_scores: Sequence[DriftScore], season_scores: Sequence[DriftScore]) -> bool:
-    """Tell whether the window looks like the same season before rather than like the reference.
+def same_season(drifted: DriftScore, season: DriftScore) -> bool:
+    """Tell whether what drifted from the reference is as it was in the same season before.
 
-    True when something drifted from the reference and every such score, measured by the same detector in the same
-    column against the season, is within its threshold and nearer. A score that is missing there is no evidence.
+    True when the score against the season, of the same detector and column, is within its threshold and nearer than the
+    one against the reference. A score that could not be measured there is no evidence.
 
     >>> def scored(gap):
-    ...     return [DriftScore(detector="ks", column="wind", statistic=gap, effect=gap, measure="statistic",
-    ...                        threshold=0.2, reference_rows=500, current_rows=500)]
+    ...     return DriftScore(detector="ks", column="wind", statistic=gap, effect=gap, measure="statistic",
+    ...                       threshold=0.2, reference_rows=500, current_rows=500)
     >>> same_season(scored(0.5), scored(0.1)), same_season(scored(0.5), scored(0.4))
     (True, False)
     """
-    season = {(score.detector, score.column): score for score in season_scores}
-    drifted = [score for score in reference_scores if score.exceeded]
-    return bool(drifted) and all(_nearer(season.get((score.detector, score.column)), score) for score in drifted)
-
-
-def _nearer(season: DriftScore | None, reference: DriftScore) -> bool:
-    if season is None or season.exceeded is not False:
-        return False
-    near, far = _distance(season), _distance(reference)
-    return near is not None and far is not None and near < far
+    near, far = _distance(season), _distance(drifted)
+    return bool(drifted.exceeded) and season.exceeded is False and near is not None and far is not None and near < far
 
 
 def _distance(score: DriftScore) -> float | None:

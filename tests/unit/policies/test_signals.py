@@ -218,3 +218,32 @@ def test_the_column_of_a_rule_must_be_a_categorical_feature() -> None:
     rule = {"metric": "roc_auc", "below": 0.6, "by": "wind"}
     with pytest.raises(ValidationError, match=r"performance\[0\].by: wind is not a categorical feature"):
         small_model.spec(performance=[rule])
+
+
+# What a drift signal says
+
+
+def said(*scores: DriftScore) -> str:
+    (signal,) = decided(seen(*scores)).signals
+    return f"{signal.state}: {signal.text}"
+
+
+def test_a_score_of_one_value_of_a_column_says_where_and_all_of_them_are_one_signal() -> None:
+    jfk, lga = (
+        drift("psi", value).model_copy(update={"slice": f"origin={name}"})
+        for name, value in (("JFK", 0.9), ("LGA", 0.1))
+    )
+    assert said(jfk, lga) == "fired: wind where origin=JFK: psi 0.9 above 0.5; 1 of 2 slices beyond"
+    assert said(drift("psi", 0.9)) == "fired: wind: psi 0.9 above 0.5"
+
+
+def test_a_seasonal_score_is_quiet_and_says_so_and_one_that_could_not_be_compared_says_why() -> None:
+    same = drift("psi", 0.9).model_copy(update={"season": 0.03, "seasonal": True})
+    assert said(same) == "quiet: wind: psi 0.9 above 0.5, but as in the same season before (0.03)"
+    alone = drift("psi", 0.9).model_copy(update={"note": "not compared with the season before"})
+    assert said(alone) == "fired: wind: psi 0.9 above 0.5 (not compared with the season before)"
+
+
+def test_a_seasonal_score_stays_quiet_where_hysteresis_holds_its_signal() -> None:
+    same = drift("a", 0.9).model_copy(update={"season": 0.03, "seasonal": True})
+    assert decided(seen(same), after(a=FIRED), hysteresis=0.2).answer == "no"

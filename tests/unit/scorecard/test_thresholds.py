@@ -83,6 +83,11 @@ def test_effects_under_the_least_that_counts_are_left_out() -> None:
     assert "in 0 windows" in suggest(SPEC, values)[0].note
 
 
+def test_drift_that_a_season_explains_is_left_out() -> None:
+    values = [(seen(psi(value, season=0.01, seasonal=True)), worth) for value, worth in APART]
+    assert "in 0 windows" in suggest(SPEC, values)[0].note
+
+
 def test_a_performance_rule_gets_a_limit_on_its_own_side() -> None:
     spec = small_model.spec(drift=[], performance=[RULE])
     values = [(0.9, False)] * 5 + [(0.8, True)] * 5

@@ -231,3 +231,24 @@ def test_a_champion_of_another_question_is_neither_scored_nor_replaced(
     with pytest.raises(UsageError, match="cannot be compared"):
         champion.train(other)
     assert champion.ledger.champion("m") == before
+
+
+def test_regions_with_hostile_names_are_scored_decided_and_kept(champion: Deployment) -> None:
+    names = ["two\nlines", 'it\'s "quoted"; DROP TABLE', "\u202egnihtemos", "<script>", "x" * 5_000, "東京"]
+
+    def renamed(rows: pd.DataFrame) -> pd.DataFrame:
+        number = np.arange(len(rows)) % 10
+        many = pd.Series([f"r{each}" for each in range(len(rows))], index=rows.index)
+        carrier = many.mask(number < 6, pd.Series(names, dtype=object)[number.clip(max=5)].to_numpy())
+        return rows.assign(carrier=carrier, wind=rows["wind"] + 4.0 * ((rows["at"] >= day(40)) & (number == 0)))
+
+    deployment = Deployment(champion.home.parent / "hostile")
+    deployment.land(55, renamed)
+    model = small_deployment.spec(drift=[{"kind": "psi", "columns": ["wind"], "by": "carrier", "min_rows": 40}])
+    deployment.train(model, as_of=day(41))
+    _, results = deployment.watch(model)
+    scores = evidence(deployment, results).drift
+    assert len(scores) == len({score.slice for score in scores}) == len(names)
+    assert "wind where carrier=two\\nlines: psi" in results["decide"].facts["why"]
+    assert results["decide"].facts["answer"] == "yes"
+    assert deployment.ledger.verify() == []

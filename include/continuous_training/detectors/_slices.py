@@ -1,0 +1,116 @@
+"""Divide rows by the values of a column, so that each value is measured by itself."""
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from continuous_training.core.errors import DataInvalid, UsageError
+from continuous_training.core.scores import DriftScore
+from continuous_training.core.task import Features
+from continuous_training.detectors._columns import text_of
+from continuous_training.detectors.base import MOST_SLICES, Detector, Prepared, PValueDetector
+
+_LONGEST = 80
+_MOST_TOLD = 3
+
+
+def fit(detector: Detector, by: str, reference: pd.DataFrame, features: Features) -> Prepared:
+    """Return the labels of the most frequent values, and for each what the detector keeps of its rows.
+
+    The arrays of value `i` are named `<i>:<name>`.
+    """
+    labels, places = _divided(detector, by, reference)
+    rows = np.bincount(places[places >= 0], minlength=len(labels)).tolist()
+    enough = [place for place in range(len(labels)) if rows[place] >= detector.min_rows]
+    chosen = sorted(enough, key=lambda place: (-rows[place], labels[place]))[:MOST_SLICES]
+    prepared: Prepared = {"by": np.array(by), "slices": np.array([labels[place] for place in chosen], dtype=np.str_)}
+    for i, place in enumerate(chosen):
+        part = detector.fit(reference[places == place], features)
+        prepared |= {f"{i}:{name}": array for name, array in part.items()}
+    return prepared
+
+
+def score(
+    detector: Detector, by: str, prepared: Prepared, current: pd.DataFrame, features: Features
+) -> list[DriftScore]:
+    """Measure the rows of each value against the reference's rows of the same value."""
+    if "by" not in prepared or str(prepared["by"]) != by:
+        msg = f"{detector.known_as} measures each {by}, but its reference was prepared otherwise; prepare it again; a retry gives the same"
+        raise UsageError(msg)
+    known = prepared["slices"].tolist()
+    labels, places = _divided(detector, by, current)
+    place_of = {label: place for place, label in enumerate(labels)}
+    found = []
+    for i, label in enumerate(known):
+        part = {key.removeprefix(f"{i}:"): array for key, array in prepared.items() if key.startswith(f"{i}:")}
+        rows = current[places == place_of.get(label, len(labels))]
+        found += [_placed(one, f"{by}={label}") for one in detector.score(part, rows, features)]
+    rows = np.bincount(places[places >= 0], minlength=len(labels)).tolist()
+    unknown = [place for place in range(len(labels)) if rows[place] >= detector.min_rows and labels[place] not in known]
+    unknown.sort(key=lambda place: (-rows[place], labels[place]))
+    note = _unknown(by, [labels[place] for place in unknown]) if unknown else ""
+    if not found:
+        note = note or f"no value of {by} has {detector.min_rows} rows in the reference"
+    blank = [_blank(detector, note, sum(rows[place] for place in unknown))] if note else []
+    return _corrected(detector, found) + blank
+
+
+def _divided(detector: Detector, by: str, frame: pd.DataFrame) -> tuple[list[str], NDArray[np.intp]]:
+    """Return the labels of the values that occur, and the place of each row's among them; -1 where it is missing."""
+    if by not in frame.columns:
+        columns = ", ".join(map(str, frame.columns))
+        msg = f"{detector.known_as} measures each {by}, but the columns of the data are {columns}; correct `by` or the source; a retry gives the same"
+        raise DataInvalid(msg)
+    series: pd.Series[Any] = frame[by]
+    try:
+        codes, values = pd.factorize(series)
+    except TypeError:  # lists and other values that have no hash: their text has one
+        codes, values = pd.factorize(series.map(str, na_action="ignore"))
+    named = [_label(text_of(value)) for value in values]
+    labels = list(dict.fromkeys(named))
+    place_of = {label: place for place, label in enumerate(labels)}
+    return labels, np.array([*(place_of[name] for name in named), -1], dtype=np.intp)[codes]
+
+
+def _label(text: str) -> str:
+    """Return a short printable name that no two texts share, for it is kept, printed and compared."""
+    if not text.isprintable() or "\\" in text:
+        text = "".join(c if c.isprintable() and c != "\\" else ascii(c)[1:-1] for c in text)
+    if len(text) <= _LONGEST:
+        return text
+    return f"{text[:_LONGEST]}... ({hashlib.sha256(text.encode()).hexdigest()[:12]})"
+
+
+def _placed(score: DriftScore, where: str) -> DriftScore:
+    return score.model_copy(update={"slice": where, "note": f"{where}: {score.note}" if score.note else ""})
+
+
+def _unknown(by: str, labels: list[str]) -> str:
+    more = f" and {len(labels) - _MOST_TOLD:,} more" if len(labels) > _MOST_TOLD else ""
+    return f"{by} has values that were not kept of the reference: {', '.join(labels[:_MOST_TOLD])}{more}"
+
+
+def _blank(detector: Detector, note: str, rows: int) -> DriftScore:
+    return DriftScore(
+        detector=detector.known_as,
+        measure="statistic",
+        threshold=0.0,
+        reference_rows=0,
+        current_rows=rows,
+        note=note,
+    )
+
+
+def _corrected(detector: Detector, scores: list[DriftScore]) -> list[DriftScore]:
+    """Count all columns of all values as the tests that they are: p-values of one value alone know of its own only."""
+    slices = len({score.slice for score in scores})
+    limit = detector.limit([score.p_value for score in scores]) if isinstance(detector, PValueDetector) else None
+    return [
+        score.model_copy(update={"threshold": score.threshold / slices if limit is None else limit})
+        if score.measure == "p_value"
+        else score
+        for score in scores
+    ]
