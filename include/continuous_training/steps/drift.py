@@ -83,8 +83,7 @@ def _before(context: Context, bundle: Bundle, window: Window, champion: Champion
         return str(error)
     if look.rows.empty:
         return "there are no rows"
-    # Rows that the champion was made from are no copies of themselves.
-    found = [one for one in defects(context, look.rows, window, champion) if one.kind != "duplicate_replay"]
+    found = defects(context, look.rows, window, champion)
     return f"it is quarantined: {found[0].text}" if found else _measured(context, bundle, look)
 
 

@@ -53,4 +53,7 @@ def defects(context: Context, rows: pd.DataFrame, window: Window, champion: Cham
     if spec.triage is None:
         return ()
     profile = usual(context, spec.triage, champion)
-    return spec.triage.examine(profile, rows, window, spec.task, spec.features)
+    found = spec.triage.examine(profile, rows, window, spec.task, spec.features)
+    # Rows that the champion was made from are its own and no copies of them.
+    own = window.start < champion.data_cutoff
+    return tuple(one for one in found if not (own and one.kind == "duplicate_replay"))

@@ -96,6 +96,15 @@ def test_a_training_whose_rows_end_before_the_broken_window_leaves_nothing_out(q
     assert (run.quarantined, results["collect"].facts["quarantined"]) == ((), 0)
 
 
+def test_a_window_that_the_champion_was_made_from_is_no_copy_of_its_reference(champion: Deployment) -> None:
+    champion.land(65)
+    lenient = small_deployment.spec(promotion={"metric": "roc_auc", "rows": 100, "resamples": 100, "margin": -0.5})
+    assert champion.train(lenient, as_of=day(61))[1]["promote"].facts["outcome"] == "promoted"
+    run, results = champion.watch(lenient)
+    assert run.window == Window(start=day(40), end=day(50))
+    assert results["score"].facts["defects"] == 0
+
+
 def test_rows_that_are_all_broken_are_not_trained_on(champion: Deployment) -> None:
     model = small_deployment.spec(
         window={"reference": "10 days", "current": "10 days", "every": "10 days", "anchor": "2024-01-01T00:00:00Z"}
