@@ -9,7 +9,7 @@ The ruler is timing skill: (mean quality - that of the same number of retraining
 in hindsight - spread evenly). The best moments are found by dynamic programming over all sets of moments.
 
     python benchmarks/decision_quality.py --data FILE --label COL --time COL [--label-time COL]
-    python benchmarks/decision_quality.py --generated all
+    python benchmarks/decision_quality.py --generated abrupt
 
 A table goes to standard error, JSON to standard output. `--metric loss` (the default) is log loss, or squared error in
 variances of the label; the others are those of the product.
@@ -343,7 +343,7 @@ def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="Parquet file")
-    parser.add_argument("--generated", choices=[*GENERATED, "all"])
+    parser.add_argument("--generated", choices=[*GENERATED, "all"], default="all", help="stream to use without --data")
     parser.add_argument("--label", default="label")
     parser.add_argument("--time", default="when")
     parser.add_argument("--label-time", help="column with the moment at which each row's label was known")
@@ -357,13 +357,14 @@ def main() -> None:
     options = parser.parse_args()
     if options.data:
         streams = {options.data: pd.read_parquet(options.data)}
-    elif options.generated:
+    else:
         chosen = GENERATED if options.generated == "all" else (options.generated,)
         streams = {kind: generated(kind, options.seed) for kind in chosen}
-    else:
-        parser.error("give --data FILE or --generated KIND")
     found = {}
     for name, rows in streams.items():
+        absent = [one for one in (options.label, options.time, options.label_time) if one and one not in rows]
+        if absent:
+            parser.error(f"{name} has no column {absent[0]}; its columns are {', '.join(map(str, rows.columns))}")
         stream = stream_of(rows, options, name)
         found[name] = measure(Models(stream, options.metric, options.fitted_on))
         report(stream, found[name])
