@@ -20,6 +20,7 @@ from continuous_training.cli import main
 from continuous_training.core.comparison import Comparison
 from continuous_training.ledger import Ledger
 from continuous_training.metrics import BUILT_IN
+from continuous_training.replay import ReplayReport
 from continuous_training.settings import Settings
 from continuous_training.spec import load_spec, load_specs
 from continuous_training.steps.prepare import labelled_rows, split_by_time
@@ -219,3 +220,31 @@ def test_a_fraud_model_waits_for_its_labels_and_few_frauds_are_inconclusive_not_
         [score] = record.evidence.performance
         assert 0 <= score.estimate.low < score.estimate.value < score.estimate.high <= 1
         assert score.estimate.high - score.estimate.low > 0.1  # some forty frauds a week
+
+
+@pytest.mark.parametrize(
+    ("name", "span", "since"),
+    [
+        ("recommender", ("2024-01-01", "2024-01-30"), "2024-01-08"),
+        ("credit_risk", ("2024-02-01", "2024-09-16"), "2024-06-03"),
+        ("fraud", ("2024-02-12", "2024-07-10"), "2024-04-15"),
+    ],
+)
+def test_every_example_has_a_replay_page(
+    example: Callable[[str], Example], capsys: Any, name: str, span: tuple[str, str], since: str
+) -> None:
+    shown = example(name)
+    shown.land(*span)
+    os.environ["CT_HOME"] = str(shown.home)
+    capsys.readouterr()
+    assert main(("replay", name, "--proxy", "--from", since, "--json")) == 0
+    report = ReplayReport.model_validate_json(capsys.readouterr().out)
+    never, every, _ = report.rulers
+    worth = 1 if report.greater_is_better else -1
+    assert worth * (every.mean - never.mean) > 0
+    [policy] = report.policies
+    assert policy.retrainings
+    assert len(policy.decisions) == len(report.windows)
+    page = (shown.home / "replay" / f"{name}.html").read_text()
+    assert all(decision.why.split(":")[0] in page for decision in policy.decisions)
+    assert "http" not in page.replace("http://www.w3.org", "")
