@@ -56,7 +56,9 @@ class Run(Frozen):
     )
     trials: int | None = Field(None, ge=0, le=1000)
     quarantined: tuple[Window, ...] = Field(
-        (), description="Windows with a defect inside the rows to train on; those not repaired by now are left out."
+        (),
+        description="Windows with a defect inside the rows to train on, or to refit on before a look; those not repaired by "
+        "now are left out.",
     )
     force: bool = False
     dry_run: bool = False

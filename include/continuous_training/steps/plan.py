@@ -113,7 +113,14 @@ def _plan_watch(spec: ModelSpec, request: Request, settings: Settings, ledger: L
         spec_digest=spec.digest,
         champion=_reference(champion),
         replaced=_reference(_replaced(spec, ledger, champion, window)),
+        quarantined=_broken_before(spec, ledger, window) if spec.retraining.needs_shadow else (),
     )
+
+
+def _broken_before(spec: ModelSpec, ledger: Ledger, window: Window) -> tuple[Window, ...]:
+    """Return the broken windows among the rows of a refit before `window`, or before the newest one with labels."""
+    earliest = window.start - spec.task.label_delay - spec.window.every
+    return ledger.quarantined(spec.model, Window(start=spec.window.reference_window(earliest).start, end=window.start))
 
 
 def _replaced(spec: ModelSpec, ledger: Ledger, champion: Champion, window: Window) -> Champion | None:

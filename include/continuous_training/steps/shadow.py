@@ -11,7 +11,6 @@ from continuous_training.core.digest import digest
 from continuous_training.core.errors import DataInvalid
 from continuous_training.core.run import ChampionRef, Run
 from continuous_training.core.scores import ShadowScore
-from continuous_training.ledger import Ledger
 from continuous_training.steps import TRAIN_STEPS, run_step
 from continuous_training.trainers.bundle import load_bundle
 from continuous_training.trainers.preparation import encode_label
@@ -59,8 +58,8 @@ def shadow_run(
 
 def refit(context: Context, end: datetime) -> Bundle:
     """Return the model refitted on the reference window that ends at `end`; done before, it is read back."""
-    spec = context.spec
-    broken = Ledger(context.settings.ledger).quarantined(spec.model, spec.window.reference_window(end))
+    spec, within = context.spec, context.spec.window.reference_window(end)
+    broken = tuple(one for one in context.run.quarantined if one.start < within.end and one.end > within.start)
     run = shadow_run(spec, end, quarantined=broken, champion=context.run.champion)
     for name in REFIT_STEPS:
         run_step(name, context.spec, run, context.settings)

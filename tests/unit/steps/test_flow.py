@@ -11,7 +11,7 @@ import pytest
 import small_deployment
 from continuous_training.core.errors import ArtefactCorrupt, UsageError
 from continuous_training.core.run import Run
-from continuous_training.steps import STEPS, TRAIN_STEPS, WATCH_STEPS
+from continuous_training.steps import STEPS, TRAIN_STEPS, WATCH_STEPS, run_step
 from continuous_training.trainers.bundle import load_bundle
 from small_deployment import Deployment
 
@@ -134,6 +134,18 @@ def test_what_serves_has_learned_from_all_rows(tmp_path: Any) -> None:
         bundles.append(load_bundle(deployment.store.fetch_folder(champion.bundle, tmp_path / "cache")))
     calm = pd.DataFrame({"wind": [-7.0] * 2, "carrier": ["a", "b"]})
     assert (bundles[1].predict(calm)[:, 1] > bundles[0].predict(calm)[:, 1] + 0.2).all()
+
+
+def test_work_steps_know_neither_ledger_nor_registry(champion: Deployment) -> None:
+    """A pod is told of neither."""
+    champion.land(65)
+    model = small_deployment.spec(retraining={"kind": "regret"})
+    nowhere = {"ledger": "sqlite:////proc/none/ledger.db", "registry": "http://127.0.0.1:9"}
+    alone = champion.settings.model_copy(update=nowhere)
+    train, watch = champion.plan(model, reason="manual", episode="e"), champion.plan(model, kind="watch")
+    for name in TRAIN_STEPS[: TRAIN_STEPS.index("evaluate") + 1]:
+        run_step(name, model, train, alone)
+    assert "shadow" in champion.store.get(run_step("score", model, watch, alone).outputs["evidence"]).decode()
 
 
 def as_regression(rows: pd.DataFrame) -> pd.DataFrame:
