@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from continuous_training.core.duration import Duration
 from continuous_training.core.frozen import Frozen
@@ -21,6 +21,27 @@ class Resources(Frozen):
     memory: str = Field("2Gi", pattern=r"^\d+(\.\d+)?(Ki|Mi|Gi|Ti)?$")
 
 
+class Volume(Frozen):
+    """A PersistentVolumeClaim of the runner's namespace that every pod sees as a folder."""
+
+    claim: str = Field(pattern=r"^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$", description="Name of the claim.")
+    path: str = Field(
+        pattern=r"^(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$", max_length=500, description="Folder of the pod it appears at."
+    )
+    read_only: bool = Field(default=False, description="Whether pods may only read it.")
+
+    @field_validator("path")
+    @classmethod
+    def _not_taken(cls, path: str) -> str:
+        if path in TAKEN or path.startswith("/airflow/"):
+            msg = f"{path} is a folder of the pod itself; mount the claim anywhere but at {', '.join(TAKEN)}"
+            raise ValueError(msg)
+        return path
+
+
+TAKEN = ("/work", "/tmp", "/airflow", "/opt/ct")  # noqa: S108 - folders of the pod
+
+
 class Kubernetes(Frozen):
     """A pod for each work step."""
 
@@ -32,6 +53,9 @@ class Kubernetes(Frozen):
         None,
         pattern=r"^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$",
         description="Kubernetes Secret whose keys become environment variables: store, registry and source credentials.",
+    )
+    volumes: tuple[Volume, ...] = Field(
+        (), max_length=20, description="Claims that hold what is not in an object store: artefacts, Parquet sources."
     )
     service_account: str | None = Field(None, pattern=r"^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$")
     startup: Duration = Field(

@@ -50,8 +50,8 @@ def test_the_top_level_is_what_users_were_told() -> None:
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.splitlines()
     assert {line.split("/")[0] for line in listed} == {
-        ".ci", ".env.example", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "benchmarks",
-        "changelog.d", "dags", "docker-compose.yaml", "docs", "include", "plugins", "pyproject.toml", "requirements.txt", "setup.py",
+        ".ci", ".dockerignore", ".env.example", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "benchmarks",
+        "changelog.d", "dags", "docker", "docker-compose.yaml", "docs", "include", "plugins", "pyproject.toml", "requirements.txt", "setup.py",
         "tests",
     }  # fmt: skip
 
@@ -70,3 +70,11 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     packaged = {str(path.relative_to(ROOT / "include")) for path in MODULES} | {"continuous_training/py.typed"}
     assert {name for name in names if ".dist-info/" not in name} == packaged
+
+
+def test_the_work_image_has_the_pins_of_the_whole():
+    def pins(file: str) -> set[str]:
+        return {line.split(" ")[0] for line in (ROOT / file).read_text().splitlines() if "==" in line}
+
+    assert pins("docker/work.txt") < pins("requirements.txt")
+    assert not [pin for pin in pins("docker/work.txt") if "airflow" in pin]

@@ -10,6 +10,7 @@ from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperato
 from airflow.sdk import DAG
 from kubernetes.client import ApiClient
 from kubernetes_validate import utils as kubernetes
+from pydantic import ValidationError
 
 import small_model
 from airflow_worker import Worker, dag_run
@@ -98,6 +99,37 @@ def test_the_pod_can_write_to_empty_folders_only_and_knows_nobody_in_the_cluster
     assert mounts == {"/work", "/tmp", "/airflow/xcom"}
     assert spec["automountServiceAccountToken"] is False
     assert spec["restartPolicy"] == "Never"
+
+
+def test_claims_are_folders_of_the_pod_and_the_pod_stays_valid() -> None:
+    volumes = [{"claim": "lake", "path": "/data/lake", "read_only": True}, {"claim": "store", "path": "/store"}]
+    rendered = pod(small_model.spec(runner=RUNNER | {"volumes": volumes}))
+    kubernetes.validate(rendered, "1.33", strict=True)
+    claims = {
+        volume["name"]: volume["persistentVolumeClaim"]["claimName"]
+        for volume in rendered["spec"]["volumes"]
+        if "persistentVolumeClaim" in volume
+    }
+    mounts = {
+        mount["mountPath"]: (claims.get(mount["name"]), mount.get("readOnly", False))
+        for mount in rendered["spec"]["containers"][0]["volumeMounts"]
+    }
+    assert (mounts["/data/lake"], mounts["/store"]) == (("lake", True), ("store", False))
+    assert {"/work", "/tmp"} < mounts.keys()
+
+
+@pytest.mark.parametrize("path", ["/work", "/tmp", "/airflow/xcom", "/opt/ct", "relative", "/a/../b", "/"])
+def test_a_claim_cannot_hide_a_folder_of_the_pod(path: str) -> None:
+    with pytest.raises(ValidationError, match="path"):
+        small_model.spec(runner=RUNNER | {"volumes": [{"claim": "store", "path": path}]})
+
+
+def test_pods_are_started_with_the_file_in_kubeconfig_as_kubectl_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = small_model.spec(runner=RUNNER)
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    assert pod_arguments(spec, "train", configured_settings())["config_file"] is None
+    monkeypatch.setenv("KUBECONFIG", "/etc/kube/config")
+    assert pod_arguments(spec, "train", configured_settings())["config_file"] == "/etc/kube/config"
 
 
 def test_the_step_gets_what_it_asks_for_and_no_more() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from continuous_training.provider.hooks import configured_settings
@@ -9,6 +10,7 @@ from continuous_training.provider.hooks import configured_settings
 if TYPE_CHECKING:
     from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 
+    from continuous_training.runners import Kubernetes
     from continuous_training.settings import Settings
     from continuous_training.spec import ModelSpec
 
@@ -49,21 +51,37 @@ def pod_arguments(spec: ModelSpec, step: str, settings: Settings) -> dict[str, A
         "env_from": secret,
         "labels": {"app": "continuous-training", "model": spec.model.rstrip("_"), "step": step},
         "container_resources": k8s.V1ResourceRequirements(requests=resources, limits=resources),
-        "volumes": [k8s.V1Volume(name=name, empty_dir=k8s.V1EmptyDirVolumeSource()) for name in ("work", "tmp")],
-        "volume_mounts": [
-            k8s.V1VolumeMount(name="work", mount_path="/work"),
-            k8s.V1VolumeMount(name="tmp", mount_path="/tmp"),  # noqa: S108 - the pod's own, empty
-        ],
+        **_folders(runner),
         **_confined(),
         "service_account_name": runner.service_account,
         "automount_service_account_token": False,
         "startup_timeout_seconds": int(runner.startup.total_seconds()),
         "on_finish_action": "delete_succeeded_pod",
+        # As kubectl: a file in KUBECONFIG comes before the connection and the pod's own account.
+        "config_file": os.environ.get("KUBECONFIG"),
         "do_xcom_push": True,
         "deferrable": True,
         "durable": True,
         "retries": 2,
     }
+
+
+def _folders(runner: Kubernetes) -> dict[str, Any]:
+    """Return the two empty folders of every pod and the claims that the runner names."""
+    from kubernetes.client import models as k8s
+
+    volumes = [k8s.V1Volume(name=name, empty_dir=k8s.V1EmptyDirVolumeSource()) for name in ("work", "tmp")]
+    mounts = [
+        k8s.V1VolumeMount(name="work", mount_path="/work"),
+        k8s.V1VolumeMount(name="tmp", mount_path="/tmp"),  # noqa: S108 - the pod's own, empty
+    ]
+    for number, volume in enumerate(runner.volumes):
+        claim = k8s.V1PersistentVolumeClaimVolumeSource(claim_name=volume.claim, read_only=volume.read_only)
+        volumes.append(k8s.V1Volume(name=f"claim-{number}", persistent_volume_claim=claim))
+        mounts.append(
+            k8s.V1VolumeMount(name=f"claim-{number}", mount_path=volume.path, read_only=volume.read_only or None)
+        )
+    return {"volumes": volumes, "volume_mounts": mounts}
 
 
 def _confined() -> dict[str, Any]:

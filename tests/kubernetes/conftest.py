@@ -1,0 +1,90 @@
+"""A namespace of a real cluster, and the work image in the engine that its node uses."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from kubernetes.client import models as k8s
+
+from kubernetes import client, config
+
+ROOT = Path(__file__).resolve().parents[2]
+WORK_IMAGE = "continuous-training-work:test"
+BASE_IMAGE = os.environ.get("CT_TEST_BASE_IMAGE", "python:3.11-slim-bookworm")
+USER = 10001
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """A namespace of its own, with a claim of a folder of this machine, which is the cluster's one node."""
+
+    name: str
+    folder: Path
+    claim: str = "shared"
+
+    @property
+    def api(self) -> client.CoreV1Api:
+        return client.CoreV1Api(config.new_client_from_config(os.environ["KUBECONFIG"]))
+
+    def pods(self) -> list[k8s.V1Pod]:
+        return self.api.list_namespaced_pod(self.name).items
+
+
+@pytest.fixture(scope="session")
+def work_image() -> str:
+    """Build the image of the work steps for real."""
+    if "DOCKER_HOST" not in os.environ or shutil.which("docker") is None:
+        pytest.skip("no Docker engine: DOCKER_HOST is not set")
+    build = ["docker", "build", "-q", "-f", "docker/work.Dockerfile", "--build-arg", f"BASE_IMAGE={BASE_IMAGE}"]
+    done = subprocess.run([*build, "-t", WORK_IMAGE, "."], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return WORK_IMAGE
+
+
+@pytest.fixture(scope="module")
+def namespace() -> Iterator[Namespace]:
+    """Give a namespace that is deleted with all that is in it."""
+    if not Path(os.environ.get("KUBECONFIG", "none")).is_file():
+        pytest.skip("no Kubernetes: KUBECONFIG names no file")
+    name = f"ct-test-{uuid.uuid4().hex[:8]}"
+    folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir="/var/tmp"))
+    folder.chmod(0o777)
+    made = Namespace(name, folder)
+    api = made.api
+    api.create_namespace(k8s.V1Namespace(metadata=k8s.V1ObjectMeta(name=name)))
+    size = {"storage": "5Gi"}
+    api.create_persistent_volume(
+        k8s.V1PersistentVolume(
+            metadata=k8s.V1ObjectMeta(name=name),
+            spec=k8s.V1PersistentVolumeSpec(
+                capacity=size,
+                access_modes=["ReadWriteMany"],
+                storage_class_name="",
+                persistent_volume_reclaim_policy="Retain",
+                host_path=k8s.V1HostPathVolumeSource(path=str(folder)),
+                claim_ref=k8s.V1ObjectReference(namespace=name, name=made.claim),
+            ),
+        )
+    )
+    api.create_namespaced_persistent_volume_claim(
+        name,
+        k8s.V1PersistentVolumeClaim(
+            metadata=k8s.V1ObjectMeta(name=made.claim),
+            spec=k8s.V1PersistentVolumeClaimSpec(
+                access_modes=["ReadWriteMany"],
+                storage_class_name="",
+                volume_name=name,
+                resources=k8s.V1VolumeResourceRequirements(requests=size),
+            ),
+        ),
+    )
+    yield made
+    api.delete_namespace(name)
+    api.delete_persistent_volume(name)
+    shutil.rmtree(folder)
