@@ -50,8 +50,11 @@ class Run:
         return {name: task["state"] for name, task in self.airflow.tasks(self.dag_id, self.run_id).items()}
 
     def log(self, task: str) -> str:
+        """Return all that is logged, the texts of errors too."""
         attempt = self.airflow.tasks(self.dag_id, self.run_id)[task]["try_number"]
-        return self.airflow.log(self.dag_id, self.run_id, task, attempt)
+        return json.dumps(
+            self.airflow.get(f"/dags/{self.dag_id}/dagRuns/{self.run_id}/taskInstances/{task}/logs/{attempt}")
+        )
 
 
 @dataclass
@@ -76,10 +79,10 @@ class Deployment:
         return run
 
 
-def model_file(folder: Path, name: str, namespace: Any, image: str, **changes: Any) -> None:
+def model_file(folder: Path, name: str, namespace: Any, image: str, memory: str = "1Gi", **changes: Any) -> None:
     """Write the small model with a runner in the namespace; its folder is at the same place in pods and outside."""
     runner = {
-        "kind": "kubernetes", "image": image, "namespace": namespace.name, "resources": {"cpu": "500m", "memory": "1Gi"},
+        "kind": "kubernetes", "image": image, "namespace": namespace.name, "resources": {"cpu": "500m", "memory": memory},
         "volumes": [{"claim": namespace.claim, "path": str(namespace.folder)}], "startup": "3 minutes",
     }  # fmt: skip
     document = small_model.document(name, **{"runner": runner, **changes})
@@ -92,13 +95,14 @@ def deployment(namespace: Any, work_image: str, tmp_path_factory: pytest.TempPat
     home = namespace.folder / "home"
     models = tmp_path_factory.mktemp("models")
     model_file(models, "m", namespace, work_image)
-    model_file(models, "absent", namespace, "continuous-training-work:never-made")
+    model_file(models, "few", namespace, work_image, min_rows=1_000_000)
+    model_file(models, "tight", namespace, work_image, memory="60Mi")
     mask = os.umask(0)  # pods are user 10001, this test is another
     small_model.land(home, days=45)
     try:
         with InPods(home, models=models) as services:
             airflow = services.airflow()
-            for dag_id in ("m.train", "m.watch"):
+            for dag_id in ("m.train", "few.train", "tight.train"):
                 wait_until(lambda dag_id=dag_id: airflow.dag_exists(dag_id), f"the DAG {dag_id}", 120)
                 airflow.unpause(dag_id)
             yield Deployment(airflow, namespace)
@@ -125,3 +129,20 @@ def test_pods_that_succeeded_are_gone(deployment: Deployment, trained: Run) -> N
     assert trained.states["promote"] == "success"
     left = [pod.metadata.name for pod in deployment.namespace.pods() if pod.status.phase == "Succeeded"]
     assert left == []
+
+
+def test_data_that_cannot_be_used_is_not_tried_again_and_says_why(deployment: Deployment) -> None:
+    run = deployment.run("few.train", "first")
+    states = run.states
+    [failed] = [name for name, state in states.items() if state == "failed"]
+    assert run.airflow.tasks("few.train", "first")[failed]["try_number"] == 1
+    assert "1,000,000" in run.log(failed)
+
+
+def test_a_step_that_runs_out_of_memory_is_tried_again_and_says_what_to_do(deployment: Deployment) -> None:
+    deployment.airflow.trigger("tight.train", {}, "first").raise_for_status()
+    run = Run(deployment.airflow, "tight.train", "first")
+    wait_until(lambda: "up_for_retry" in run.states.values(), "a retry of the killed step", RUN_SECONDS)
+    [killed] = [name for name, state in run.states.items() if state == "up_for_retry"]
+    assert "OOMKilled" in run.log(killed)
+    assert "give runner.resources.memory more" in run.log(killed)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.models.trigger import Trigger
+from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.sdk.module_loading import import_string
 from airflow.sdk.serde import serialize
 from airflow.serialization.serialized_objects import DagSerialization
@@ -243,7 +244,7 @@ def test_only_work_steps_become_pods() -> None:
         task.task_id
         for build in (build_train_dag, build_watch_dag)
         for task in build(spec).tasks
-        if task.task_type == "KubernetesPodOperator"
+        if isinstance(task, KubernetesPodOperator)
     }
     assert pods == {"collect", "validate", "prepare", "train", "evaluate", "score"}
 

@@ -153,7 +153,7 @@ class PromotionPolicy(Frozen):
         worse = refitted.value < limit if greater else refitted.value > limit
         text = (
             f"fitted again on all rows, the challenger's {self.metric} on the hold-out is {refitted.value:.4g}, "
-            f"{'worse than' if worse else 'within or better than'} the {self._between(challenger.low, challenger.high)} it was judged by"
+            f"{'worse than' if worse else 'not worse than'} the interval it was judged by, {challenger.low:.4g} to {challenger.high:.4g}"
         )
         outcome = Outcome.FAIL if worse else Outcome.PASS
         return _rule("refit", outcome, text, refitted, limit=limit)

@@ -23,9 +23,9 @@ ARTEFACTS = "{{ ti.xcom_pull(task_ids='plan')['facts']['artefacts'] }}"
 
 def pod_task(spec: ModelSpec, step: str, **arguments: Any) -> KubernetesPodOperator:
     """Return the task that runs `step` in a pod."""
-    from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+    from continuous_training.provider.work_pod import WorkPodOperator
 
-    return KubernetesPodOperator(task_id=step, **pod_arguments(spec, step, configured_settings()), **arguments)
+    return WorkPodOperator(task_id=step, **pod_arguments(spec, step, configured_settings()), **arguments)
 
 
 def pod_arguments(spec: ModelSpec, step: str, settings: Settings) -> dict[str, Any]:
@@ -57,6 +57,8 @@ def pod_arguments(spec: ModelSpec, step: str, settings: Settings) -> dict[str, A
         "automount_service_account_token": False,
         "startup_timeout_seconds": int(runner.startup.total_seconds()),
         "on_finish_action": "delete_succeeded_pod",
+        "termination_message_policy": "FallbackToLogsOnError",
+        "log_pod_spec_on_failure": False,
         # As kubectl: a file in KUBECONFIG comes before the connection and the pod's own account.
         "config_file": os.environ.get("KUBECONFIG"),
         "do_xcom_push": True,
