@@ -95,7 +95,7 @@ def _training(spec: ModelSpec) -> str:
     )
     again = (
         "With those parameters the challenger is fitted again, on all but the hold-out to be judged, and on all rows to serve. "
-        if split.refit and trainer.refits
+        if spec.refits
         else ""
     )
     return (

@@ -327,6 +327,11 @@ class ModelSpec(Frozen):
         return timedelta(0) if self.looks_early else self.task.label_delay
 
     @property
+    def refits(self) -> bool:
+        """Tell whether a challenger is fitted again on all rows once its parameters are chosen."""
+        return self.split.refit and self.trainer.refits
+
+    @property
     def digest(self) -> str:
         """Return the digest of everything that can change the trained model; how it is started and served cannot.
 

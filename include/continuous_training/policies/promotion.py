@@ -146,14 +146,16 @@ class PromotionPolicy(Frozen):
     def _refit(self, comparison: Comparison, refitted: Estimate) -> Rule:
         """Fail a refit that went wrong: on rows it has learned from it must not do worse than a model that has not."""
         challenger = comparison.challenger
-        if refitted.value is None or challenger.low is None or challenger.high is None:
-            return _unknown("refit", f"the refitted challenger's {self.metric} could not be compared ({refitted.note})")
+        if refitted.value is None or challenger.value is None:
+            note = refitted.note or challenger.note
+            return _unknown("refit", f"the refitted challenger's {self.metric} could not be compared ({note})")
         greater = comparison.greater_is_better
-        limit = challenger.low if greater else challenger.high
+        bound = challenger.low if greater else challenger.high
+        limit = challenger.value if bound is None else bound
         worse = refitted.value < limit if greater else refitted.value > limit
         text = (
             f"fitted again on all rows, the challenger's {self.metric} on the hold-out is {refitted.value:.4g}, "
-            f"{'worse than' if worse else 'not worse than'} the interval it was judged by, {challenger.low:.4g} to {challenger.high:.4g}"
+            f"{'worse' if worse else 'not worse'} than {limit:.4g}, the {'value' if bound is None else 'worse end of the interval'} it was judged by"
         )
         outcome = Outcome.FAIL if worse else Outcome.PASS
         return _rule("refit", outcome, text, refitted, limit=limit)

@@ -70,9 +70,8 @@ class RegretPolicy(RetrainingPolicy):
     def _judged(self, newest: float, scores: Sequence[ShadowScore]) -> Signal:
         """Return the signal, given the least that the newest window gains and all windows, the newest first."""
         so_far = regret(scores)
-        windows = sum(score.gain is not None for score in scores)
-        owed = windows * newest - so_far.total
-        told = f"a refitted model would have saved {so_far.total:.3g} (standard error {so_far.error:.2g}) in {windows} windows"
+        owed = so_far.windows * newest - so_far.total
+        told = f"a refitted model would have saved {so_far.total:.3g} (standard error {so_far.error:.2g}) in {so_far.windows} windows"
         rate = f"{newest:.3g} in the newest, standard error taken off"
         if so_far.total <= self.sigmas * so_far.error:
             return self._signal("quiet", f"{told}, not more than {self.sigmas:g} standard errors")
@@ -88,12 +87,12 @@ class RegretPolicy(RetrainingPolicy):
 
 
 def regret(scores: Sequence[ShadowScore]) -> Regret:
-    """Add up gains, newest first, and start again whenever the sum falls below zero; windows without a gain are skipped."""
+    """Add up gains, newest first, from zero again whenever the sum falls below it; windows without a gain are skipped."""
     total, variance, windows = 0.0, 0.0, 0
     for score in reversed(scores):
         if score.gain is None or score.error is None:
             continue
         total, variance, windows = total + score.gain, variance + score.error**2, windows + 1
         if total <= 0:
-            total, variance, windows = 0.0, 0.0, 0
+            total, variance = 0.0, 0.0
     return Regret(total, sqrt(variance), windows)

@@ -39,7 +39,8 @@ def drift_scores(
     spec, champion = context.spec, context.run.champion
     assert champion is not None
     measured = _measured(context, bundle, now)
-    with_labels = measured if ripe is now else _measured(context, bundle, ripe)
+    late = ripe is not now and any(_needs_labels(detector, spec.task) for detector in spec.drift)
+    with_labels = _measured(context, bundle, ripe) if late else measured
     season = None if broken or spec.triage is None else spec.triage.season
     before: dict[Window, pd.DataFrame | str] = {}
     found: list[DriftScore] = []

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def do(context: Context) -> Output:
-    """Store the fitted transformation, the matrices of the train, tune and hold-out rows, and where the last begin."""
+    """Store the fitted transformation, the matrices of the rows it is fitted on, and where the hold-out begins."""
     spec = context.spec
     rows = labelled_rows(pd.read_parquet(context.fetch("collect", "rows")), spec)
     train, tune, hold_out = split_by_time(rows, spec)
@@ -32,7 +32,8 @@ def do(context: Context) -> Output:
     preparation = Preparation.fit(rows.iloc[train], spec.features, spec.cleaning)
     _, classes = encode_label(rows[spec.task.label].iloc[train], spec.task)
     matrices: dict[str, NDArray[Any]] = {}
-    for part, at in (("train", train), ("tune", tune), ("hold_out", hold_out)):
+    parts = {"train": train, "tune": tune} | ({"hold_out": hold_out} if spec.refits else {})
+    for part, at in parts.items():
         y, _ = encode_label(rows[spec.task.label].iloc[at], spec.task, classes)
         # A class that appears after the training rows, or an infinite value, cannot be learned from.
         known = rows.iloc[at][np.isfinite(y)]

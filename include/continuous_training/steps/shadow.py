@@ -40,7 +40,8 @@ def shadow_run(
     """
     window = spec.window.reference_window(end)
     identity: dict[str, object] = {"model": spec.model, "spec": spec.digest, "window": str(window), "shadow": True}
-    if quarantined and champion:
+    champion = champion if quarantined else None
+    if champion:
         identity |= {"quarantined": [str(one) for one in quarantined], "champion": champion.bundle}
     key = digest(identity)
     return Run(
@@ -51,7 +52,7 @@ def shadow_run(
         window=window,
         spec_digest=spec.digest,
         trials=0,
-        champion=champion if quarantined else None,
+        champion=champion,
         quarantined=quarantined,
     )
 

@@ -51,7 +51,7 @@ def do(context: Context) -> Output:
         return context.store.put_folder(make_bundle(manifest, made, golden))
 
     outputs = {"trials": context.store.put(to_json(fitted.trials))}
-    if spec.split.refit and spec.trainer.refits:
+    if spec.refits:
         trainer = spec.trainer.settled(fitted.parameters)
         outputs["judged"] = stored(trainer.fit(_joined(data, [*parts.values()]), seed=spec.seed))
         everything = _joined(data, [*parts.values(), _part(context, "hold_out")])

@@ -261,3 +261,9 @@ def test_a_refit_that_is_worse_on_rows_it_has_learned_from_is_not_promoted(metri
     verdict = PromotionPolicy(metric=metric).judge(comparison)
     assert rule(verdict, "refit").outcome is outcome
     assert verdict.outcome is outcome
+
+
+@pytest.mark.parametrize(("value", "outcome"), [(0.75, Outcome.PASS), (0.74, Outcome.FAIL)])
+def test_a_refit_of_a_challenger_without_an_interval_is_held_against_its_value(value, outcome):
+    comparison = compared(champion=None, challenger=(0.741, None, None), refitted=estimated(value))
+    assert rule(judged(comparison), "refit").outcome is outcome

@@ -115,6 +115,7 @@ def test_what_is_judged_has_never_seen_the_hold_out(tmp_path: Any, refit: bool) 
         _, results = deployment.train(model, until="evaluate")
         assert results["prepare"].facts["hold_out"] == 300
         outputs.append((results["train"].outputs, results["evaluate"].facts["challenger"], results["collect"].outputs))
+        assert ("x_hold_out" in results["prepare"].outputs) is refit
     (one, seen, rows), (other, unseen, spoilt_rows) = outputs
     assert rows != spoilt_rows
     judged = "judged" if refit else "bundle"
