@@ -25,7 +25,12 @@ def get_provider_info() -> dict[str, Any]:
         "integrations": [
             {"integration-name": "Continuous Training", "external-doc-url": "", "tags": ["software"]},
         ],
-        "operators": [{"integration-name": "Continuous Training", "python-modules": [f"{module}.operators"]}],
+        "operators": [
+            {
+                "integration-name": "Continuous Training",
+                "python-modules": [f"{module}.operators", f"{module}.work_pod"],
+            },
+        ],
         "sensors": [{"integration-name": "Continuous Training", "python-modules": [f"{module}.sensors"]}],
         "hooks": [{"integration-name": "Continuous Training", "python-modules": [f"{module}.hooks"]}],
         "triggers": [{"integration-name": "Continuous Training", "python-modules": [f"{module}.triggers"]}],
