@@ -11,6 +11,7 @@ ContinuousTrainingError
 └── Transient                   a retry may succeed
     ├── SourceUnavailable       rows cannot be read now
     ├── RegistryUnavailable     the model registry does not answer
+    ├── ClusterUnavailable      the cluster that trains is not there or lost a worker
     └── StoreUnavailable        artefacts or the ledger cannot be written or read now
 
 A message says what failed and the value seen, what is allowed, what to do, and what a retry does.
@@ -73,6 +74,10 @@ class SourceUnavailable(Transient):
 
 class RegistryUnavailable(Transient):
     """The model registry does not answer."""
+
+
+class ClusterUnavailable(Transient):
+    """The cluster that trains cannot be reached, has too few workers or lost one."""
 
 
 class StoreUnavailable(Transient):

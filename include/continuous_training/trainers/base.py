@@ -71,8 +71,7 @@ class TrainingData:
         if (self.y_train != self.y_train).any() or (self.y_tune != self.y_tune).any():
             msg = "some train or tune rows have no label (NaN); leave them out; a retry gives the same"
             raise DataInvalid(msg)
-        seen = set(self.y_train.tolist()) if self.classes else set()
-        absent = sorted(set(range(self.classes)) - seen)
+        absent = [number for number in range(self.classes) if not (self.y_train == number).any()]
         if absent:
             msg = (
                 f"{len(absent)} of {self.classes} classes have no training row (class number {absent[0]} is one); "
@@ -124,6 +123,16 @@ class Trainer(Frozen):
             instead = "use kind: ranking" if kind == "ranking" else f"write task: {{kind: {self.learns[0]}}} for it"
             msg = f"trainer.kind: {type(self).model_fields['kind'].default} does not learn {kind}; {instead}"
             raise ValueError(msg)
+
+    def located(self, locations: Mapping[str, str]) -> Self:  # noqa: ARG002 - for trainers that need a cluster
+        """Return the trainer with the places it names replaced by those of the deployment.
+
+        Raises
+        ------
+        SpecError
+            The deployment has no such place.
+        """
+        return self
 
     def settled(self, parameters: dict[str, Any]) -> Self:
         """Return the trainer that fits once, in the way that led to these `Fitted.parameters`."""

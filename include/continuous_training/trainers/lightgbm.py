@@ -10,8 +10,10 @@ from pydantic import Field, field_validator
 from continuous_training.core.errors import SpecError
 from continuous_training.core.task import TaskKind
 from continuous_training.trainers.base import Fitted, Model, Trainer, TrainingData
+from continuous_training.trainers.dask import Dask
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 Value = int | float | str | bool | None
@@ -184,11 +186,18 @@ class LightGBM(Trees):
     file: ClassVar[Literal["model.txt"]] = "model.txt"
 
     kind: Literal["lightgbm"] = "lightgbm"
+    engine: Dask | None = Field(None, description="Workers that train together; without it one process trains.")
+
+    def located(self, locations: Mapping[str, str]) -> Self:
+        """Return the trainer with the address of its scheduler."""
+        return self.model_copy(update={"engine": self.engine.located(locations)}) if self.engine else self
 
     def fit(
         self, data: TrainingData, *, seed: int, trials: int | None = None, warm_start: dict[str, Any] | None = None
     ) -> Fitted:
         """Train on the train rows, stop early and choose parameters on the tune rows."""
+        if self.engine is not None:
+            return self.engine.fit(self, data, seed=seed, trials=trials, warm_start=warm_start)
         from continuous_training.trainers import _lightgbm
 
         return _lightgbm.fit(self, data, seed=seed, trials=trials, warm_start=warm_start)
