@@ -63,4 +63,30 @@ class Kubernetes(Frozen):
     )
 
 
+class Airflow(Frozen):
+    """How Airflow queues a model's tasks beside those of other models.
+
+    A model never has more than one work task of its training DAG and one of its watch DAG at a time, so its pool is what
+    limits how many models work at once.
+    """
+
+    pool: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9_.-]{1,250}$",
+        description="Pool of the work tasks, one of those that the deployment gives to model files; without it the first of "
+        "them. Planning, promotion and deployment stay in Airflow's default_pool, so full pools do not hold them up.",
+    )
+    priority: int = Field(
+        1,
+        ge=1,
+        le=10_000,
+        description="Of the tasks that wait, those with the higher number start first; then the older.",
+    )
+    queue: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9_.-]{1,250}$",
+        description="Queue of the work tasks, for Celery workers of their own; without it Airflow's default queue.",
+    )
+
+
 AnyRunner = Annotated[Subprocess | Kubernetes, Field(discriminator="kind")]

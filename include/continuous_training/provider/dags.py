@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable
 from airflow.sdk.exceptions import AirflowFailException
 
-from continuous_training.provider.hooks import configured_poll_seconds, configured_settings
+from continuous_training.core.errors import SpecError
+from continuous_training.provider.hooks import configured_poll_seconds, configured_pools, configured_settings
 from continuous_training.provider.operators import (
     CollectDataOperator,
     DecideRetrainingOperator,
@@ -31,7 +32,6 @@ from continuous_training.provider.sensors import NewWindowSensor
 from continuous_training.spec import load_specs
 
 if TYPE_CHECKING:
-    from continuous_training.core.errors import SpecError
     from continuous_training.provider.operators import StepOperator
     from continuous_training.spec import ModelSpec
 
@@ -53,7 +53,12 @@ def build_dags(models: str | Path | None = None) -> dict[str, DAG]:
         Folder of the model files; the default is the deployment's.
     """
     specs, errors = load_specs(Path(models or configured_settings().models))
-    dags = [build(spec) for spec in specs.values() for build in (build_train_dag, build_watch_dag)]
+    dags: list[DAG] = []
+    for name, spec in specs.items():
+        try:
+            dags += [build_train_dag(spec), build_watch_dag(spec)]
+        except SpecError as error:
+            errors[name] = error
     dags += [_build_invalid_dag(name, error) for name, error in errors.items()]
     return {dag.dag_id: dag for dag in dags}
 
@@ -65,6 +70,11 @@ def build_train_dag(spec: ModelSpec, **arguments: Any) -> DAG:
     ----------
     arguments:
         Passed to `DAG`, over what the model file says.
+
+    Raises
+    ------
+    SpecError
+        The model file names a pool that the deployment does not give to model files.
     """
     asset = retrain_asset(spec.model)
     schedule: Any = [asset]
@@ -81,6 +91,7 @@ def build_train_dag(spec: ModelSpec, **arguments: Any) -> DAG:
         "max_active_runs": 1,
         "catchup": False,
         "tags": [TAG, spec.model],
+        "default_args": {"priority_weight": spec.airflow.priority, "weight_rule": "absolute"},
     }
     with DAG(**{**settings, **arguments}) as dag:  # noqa: AIR002 - it is in the settings
         plan = PlanRunOperator(task_id="plan", spec=spec, doc_md=PlanRunOperator.__doc__)
@@ -108,6 +119,11 @@ def build_watch_dag(spec: ModelSpec, **arguments: Any) -> DAG:
     ----------
     arguments:
         Passed to `DAG`, over what the model file says.
+
+    Raises
+    ------
+    SpecError
+        The model file names a pool that the deployment does not give to model files.
     """
     settings: dict[str, Any] = {
         "dag_id": f"{spec.model}.watch",
@@ -118,6 +134,7 @@ def build_watch_dag(spec: ModelSpec, **arguments: Any) -> DAG:
         "max_active_runs": 1,
         "catchup": False,
         "tags": [TAG, spec.model],
+        "default_args": {"priority_weight": spec.airflow.priority, "weight_rule": "absolute"},
     }
     with DAG(**{**settings, **arguments}) as dag:  # noqa: AIR002 - it is in the settings
         wait = NewWindowSensor(
@@ -142,9 +159,26 @@ TRAIN_WORK: tuple[type[StepOperator], ...] = (
 
 
 def _work_task(operator: type[StepOperator], spec: ModelSpec, plan: PlanRunOperator) -> Any:
+    queued = _queued(spec)
     if spec.runner.kind == "kubernetes":
-        return pod_task(spec, operator.step, doc_md=operator.__doc__)
-    return operator(task_id=operator.step, spec=spec, run=plan.output, doc_md=operator.__doc__)
+        return pod_task(spec, operator.step, doc_md=operator.__doc__, **queued)
+    return operator(task_id=operator.step, spec=spec, run=plan.output, doc_md=operator.__doc__, **queued)
+
+
+def _queued(spec: ModelSpec) -> dict[str, str]:
+    """Return where Airflow queues the work of a model.
+
+    Airflow itself never starts a task whose pool does not exist, and says so only in the scheduler's log.
+    """
+    pools = configured_pools()
+    pool = spec.airflow.pool or pools[0]
+    if pool not in pools:
+        msg = (
+            f"airflow.pool: {pool!r} is not a pool that this deployment gives to model files; it gives {', '.join(pools)}; use one "
+            "of them, or make it (airflow pools set) and add it to [continuous_training] pools; a retry gives the same"
+        )
+        raise SpecError(msg)
+    return {"pool": pool} | ({"queue": spec.airflow.queue} if spec.airflow.queue else {})
 
 
 def _approval(spec: ModelSpec) -> Any:

@@ -46,6 +46,12 @@ def configured_poll_seconds() -> float:
     return conf.getfloat("continuous_training", "poll_seconds", fallback=60.0)
 
 
+def configured_pools() -> tuple[str, ...]:
+    """Return the pools that model files may name; the first is that of models which name none."""
+    listed = conf.get("continuous_training", "pools", fallback="").replace(",", " ").split()
+    return tuple(listed) or ("default_pool",)
+
+
 class ContinuousTrainingHook(BaseHook):
     """The artefact store and the ledger of this deployment.
 

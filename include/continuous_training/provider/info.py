@@ -85,7 +85,12 @@ def _connection_types(module: str) -> list[dict[str, Any]]:
 
 def _options() -> dict[str, dict[str, Any]]:
     return {name: _option(text, sensitive=name == "ledger") for name, text in _OPTIONS.items()} | {
-        "poll_seconds": _option("Seconds between two looks of the watch DAGs at their sources.", "float", "60")
+        "poll_seconds": _option("Seconds between two looks of the watch DAGs at their sources.", "float", "60"),
+        "pools": _option(
+            "Airflow pools that model files may name for their work tasks, separated by spaces; the first is that of models "
+            "which name none.",
+            default="default_pool",
+        ),
     }
 
 

@@ -43,24 +43,25 @@ def do(context: Context) -> Output:
         categories=preparation.categories,
         champion=_champion_model(context, classes),
     )
-    trainer = spec.trainer.located(context.settings.locations)
-    fitted = trainer.fit(data, seed=spec.seed, trials=run.trials, warm_start=_champion_parameters(context))
+    golden = pd.read_parquet(context.fetch("prepare", "golden"))
     manifest = Manifest(
         model=spec.model, trainer=spec.trainer, task=spec.task, preparation=preparation, classes=classes, digests={}
     )
-    golden = pd.read_parquet(context.fetch("prepare", "golden"))
 
     def stored(made: Fitted) -> str:
         return context.store.put_folder(make_bundle(manifest, made, golden))
 
-    outputs = {"trials": context.store.put(to_json(fitted.trials))}
-    if spec.refits:
-        settled = trainer.settled(fitted.parameters)
-        untuned = replace(data, x_tune=rows.x[:0], y_tune=rows.y[:0], tune_groups=None)
-        for name, part in (("judged", rows.part(0, ends["tune"])), ("bundle", rows)):
-            outputs[name] = stored(settled.fit(replace(untuned, **part.train()), seed=spec.seed))
-    else:
-        outputs["bundle"] = stored(fitted)
+    outputs = {}
+    with spec.trainer.ready(context.settings.locations) as trainer:
+        fitted = trainer.fit(data, seed=spec.seed, trials=run.trials, warm_start=_champion_parameters(context))
+        if spec.refits:
+            settled = trainer.settled(fitted.parameters)
+            untuned = replace(data, x_tune=rows.x[:0], y_tune=rows.y[:0], tune_groups=None)
+            for name, part in (("judged", rows.part(0, ends["tune"])), ("bundle", rows)):
+                outputs[name] = stored(settled.fit(replace(untuned, **part.train()), seed=spec.seed))
+        else:
+            outputs["bundle"] = stored(fitted)
+    outputs["trials"] = context.store.put(to_json(fitted.trials))
     facts = {"bundle": outputs["bundle"], "parameters": fitted.parameters, "trials": len(fitted.trials)}
     return Output(outputs=outputs, facts=facts)
 

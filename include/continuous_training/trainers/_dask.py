@@ -16,9 +16,11 @@ from itertools import cycle, pairwise
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import dask
 import lightgbm as lgb
 import numpy as np
 from distributed import Client, Future, LocalCluster, Lock
+from distributed.security import Security
 
 from continuous_training.core.errors import ClusterUnavailable, DataInvalid
 from continuous_training.trainers import _lightgbm
@@ -62,7 +64,8 @@ def fit(
         )
         raise DataInvalid(msg)
     settings = _lightgbm.all_settings(trainer, data.classes, seed)
-    with _cluster(engine) as (client, workers), _lightgbm.refusals():
+    assert engine.scheduler is not None
+    with _connected(engine.scheduler, engine.workers) as (client, workers), _lightgbm.refusals():
         shares, tune = _spread(client, workers, data)
 
         task = Task({}, _lightgbm.columns(data), trainer.rounds, trainer.patience)
@@ -79,35 +82,54 @@ def fit(
 
 
 @contextmanager
-def _cluster(engine: Dask) -> Iterator[tuple[Client, list[str]]]:
-    """Give a client and the addresses of the workers that train; whatever is started here ends with it."""
+def started(count: int) -> Iterator[str]:
+    """Give the address of a scheduler with workers on this machine; both end with it.
+
+    Whoever reaches a scheduler can run code on its workers: it listens on the loopback address, and TLS with keys that
+    are made here and never stored keeps other users of the machine out.
+
+    Raises
+    ------
+    ClusterUnavailable
+        The workers do not start.
+    """
+    security = Security.temporary()
+    try:
+        cluster = LocalCluster(
+            n_workers=count,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",  # without one its port is 8787, which may be taken
+            scheduler_kwargs={"dashboard": False},
+            memory_limit=None,  # the machine's or the pod's
+            security=security,
+        )
+    except (OSError, RuntimeError, TimeoutError) as error:
+        msg = f"{count} Dask workers did not start on this machine: {error}; ask for fewer workers; a retry may succeed"
+        raise ClusterUnavailable(msg) from error
+    keys = {
+        "distributed.comm.tls.ca-file": security.tls_ca_file,
+        "distributed.comm.tls.client.cert": security.tls_client_cert,
+        "distributed.comm.tls.client.key": security.tls_client_key,
+    }
+    with cluster, dask.config.set(keys):
+        yield cluster.scheduler_address
+
+
+@contextmanager
+def _connected(address: str, count: int) -> Iterator[tuple[Client, list[str]]]:
+    """Give a client of a scheduler and the addresses of the workers that train."""
     with ExitStack() as stack:
-        address: Any = engine.scheduler
-        if address is None:
-            # Whoever reaches a scheduler can run code on its workers: TLS keeps other users of this machine out. The
-            # memory is limited by the machine or the pod.
-            address = stack.enter_context(
-                LocalCluster(
-                    n_workers=engine.workers,
-                    threads_per_worker=1,
-                    host="127.0.0.1",
-                    dashboard_address="127.0.0.1:0",  # without one, its port is 8787, which may be taken
-                    scheduler_kwargs={"dashboard": False},
-                    memory_limit=None,
-                    security=True,
-                )
-            )
-        place = engine.scheduler or "on this machine"
         try:
             client = stack.enter_context(Client(address, timeout=CONNECT))
-            client.wait_for_workers(engine.workers, timeout=CONNECT)
+            client.wait_for_workers(count, timeout=CONNECT)
         except (OSError, TimeoutError) as error:
             msg = (
-                f"the Dask scheduler {place} did not give {engine.workers} workers within {CONNECT} seconds: {error}; start "
-                "it, scale it up, or ask for fewer workers; a retry may succeed"
+                f"the Dask scheduler {address} did not give {count} workers within {CONNECT} seconds: {error}; start it, "
+                "scale it up, or ask for fewer workers; a retry may succeed"
             )
             raise ClusterUnavailable(msg) from error
-        workers = sorted(client.nthreads())[: engine.workers]
+        workers = sorted(client.nthreads())[:count]
         try:
             yield client, workers
         except Exception as error:
@@ -115,8 +137,8 @@ def _cluster(engine: Dask) -> Iterator[tuple[Client, list[str]]]:
             if lost is None:
                 raise
             msg = (
-                f"the Dask cluster {place} lost {lost} while it trained; its log says why, often too little memory for the "
-                f"rows: use more workers or larger ones; a retry trains again from the start"
+                f"the Dask cluster {address} lost {lost} while it trained; its log says why, often too little memory for "
+                "the rows: use more workers or larger ones; a retry trains again from the start"
             )
             raise ClusterUnavailable(msg) from error
 

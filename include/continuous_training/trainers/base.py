@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
@@ -13,7 +14,7 @@ from continuous_training.core.frozen import Frozen
 from continuous_training.core.task import TaskKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -124,15 +125,16 @@ class Trainer(Frozen):
             msg = f"trainer.kind: {type(self).model_fields['kind'].default} does not learn {kind}; {instead}"
             raise ValueError(msg)
 
-    def located(self, locations: Mapping[str, str]) -> Self:  # noqa: ARG002 - for trainers that need a cluster
-        """Return the trainer with the places it names replaced by those of the deployment.
+    @contextmanager
+    def ready(self, locations: Mapping[str, str]) -> Iterator[Self]:  # noqa: ARG002 - for trainers that need a cluster
+        """Give the trainer with whatever several trainings share; it ends with them.
 
-        Raises
-        ------
-        SpecError
-            The deployment has no such place.
+        Parameters
+        ----------
+        locations
+            What `{name}` in a trainer stands for.
         """
-        return self
+        yield self
 
     def settled(self, parameters: dict[str, Any]) -> Self:
         """Return the trainer that fits once, in the way that led to these `Fitted.parameters`."""

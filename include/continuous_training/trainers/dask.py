@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -11,7 +12,7 @@ from continuous_training.core.errors import SpecError
 from continuous_training.core.frozen import Frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from continuous_training.trainers.base import Fitted, TrainingData
     from continuous_training.trainers.lightgbm import LightGBM
@@ -34,26 +35,32 @@ class Dask(Frozen):
         "of the deployment's locations. Without it, the workers are started beside the training step.",
     )
 
-    def located(self, locations: Mapping[str, str]) -> Self:
-        """Return the engine with the address of its scheduler.
+    @contextmanager
+    def ready(self, locations: Mapping[str, str]) -> Iterator[Self]:
+        """Give the engine with the address of a scheduler; workers that are started here end with it.
 
         Raises
         ------
         SpecError
-            The deployment does not have that scheduler.
+            The deployment does not have the scheduler that is named.
+        ImportError
+            Dask is not installed.
+        ClusterUnavailable
+            The workers do not start.
         """
-        if self.scheduler is None:
-            return self
-        known = {f"{{{name}}}": url for name, url in locations.items()} | {url: url for url in locations.values()}
-        address = known.get(self.scheduler, "")
-        if not address.startswith(("tcp://", "tls://")):
+        if find_spec("distributed") is None:
             msg = (
-                f"trainer.engine.scheduler: {self.scheduler} is no Dask scheduler that this deployment has; allowed are its "
-                "locations with an address that begins with tcp:// or tls://; add it to the settings (CT_LOCATIONS), for "
-                'example {"dask": "tls://scheduler:8786"}; a retry gives the same'
+                "trainer.engine: dask needs Dask where the training step runs: pip install "
+                "'airflow-provider-continuous-training[dask]', or leave the engine out; a retry gives the same"
             )
-            raise SpecError(msg)
-        return self.model_copy(update={"scheduler": address})
+            raise ImportError(msg)
+        from continuous_training.trainers import _dask
+
+        if self.scheduler is None:
+            with _dask.started(self.workers) as address:
+                yield self.model_copy(update={"scheduler": address})
+        else:
+            yield self.model_copy(update={"scheduler": _address(self.scheduler, locations)})
 
     def fit(
         self,
@@ -64,21 +71,29 @@ class Dask(Frozen):
         trials: int | None,
         warm_start: dict[str, Any] | None,
     ) -> Fitted:
-        """Train on the workers; `located` gave the address of the scheduler.
+        """Train on the workers of the scheduler, or on workers of this training alone.
 
         Raises
         ------
-        ImportError
-            Dask is not installed.
         ClusterUnavailable
             The cluster cannot be reached, has too few workers or lost one.
         """
-        if find_spec("distributed") is None:
-            msg = (
-                "trainer.engine: dask needs Dask where the training step runs: pip install "
-                "'airflow-provider-continuous-training[dask]', or leave the engine out; a retry gives the same"
-            )
-            raise ImportError(msg)
+        if self.scheduler is None:
+            with self.ready({}) as engine:
+                return engine.fit(trainer, data, seed=seed, trials=trials, warm_start=warm_start)
         from continuous_training.trainers import _dask
 
         return _dask.fit(self, trainer, data, seed=seed, trials=trials, warm_start=warm_start)
+
+
+def _address(scheduler: str, locations: Mapping[str, str]) -> str:
+    known = {f"{{{name}}}": url for name, url in locations.items()} | {url: url for url in locations.values()}
+    address = known.get(scheduler, "")
+    if not address.startswith(("tcp://", "tls://")):
+        msg = (
+            f"trainer.engine.scheduler: {scheduler} is no Dask scheduler that this deployment has; allowed are its "
+            "locations with an address that begins with tcp:// or tls://; add it to the settings (CT_LOCATIONS), for "
+            'example {"dask": "tls://scheduler:8786"}; a retry gives the same'
+        )
+        raise SpecError(msg)
+    return address

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -13,7 +14,7 @@ from continuous_training.trainers.base import Fitted, Model, Trainer, TrainingDa
 from continuous_training.trainers.dask import Dask
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 Value = int | float | str | bool | None
@@ -188,9 +189,14 @@ class LightGBM(Trees):
     kind: Literal["lightgbm"] = "lightgbm"
     engine: Dask | None = Field(None, description="Workers that train together; without it one process trains.")
 
-    def located(self, locations: Mapping[str, str]) -> Self:
-        """Return the trainer with the address of its scheduler."""
-        return self.model_copy(update={"engine": self.engine.located(locations)}) if self.engine else self
+    @contextmanager
+    def ready(self, locations: Mapping[str, str]) -> Iterator[Self]:
+        """Give the trainer with the workers of its engine."""
+        if self.engine is None:
+            yield self
+        else:
+            with self.engine.ready(locations) as engine:
+                yield self.model_copy(update={"engine": engine})
 
     def fit(
         self, data: TrainingData, *, seed: int, trials: int | None = None, warm_start: dict[str, Any] | None = None

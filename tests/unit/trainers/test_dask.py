@@ -62,8 +62,8 @@ def auc(made: Fitted, data: TrainingData, folder: Path) -> float:
     return roc_auc_score(data.y_tune, LightGBM().load(folder / "model.txt").predict(data.x_tune)[:, 1])
 
 
-def test_workers_started_here_make_to_the_byte_what_those_of_a_scheduler_make(fitted: Fitted) -> None:
-    assert trainer(None).fit(rows(), seed=7) == fitted
+def test_the_same_rows_give_the_same_bytes(cluster: LocalCluster, fitted: Fitted) -> None:
+    assert trainer(cluster.scheduler_address).fit(rows(), seed=7) == fitted
 
 
 def test_several_workers_learn_as_much_as_one_process(fitted: Fitted, tmp_path: Path) -> None:
@@ -111,19 +111,16 @@ def test_parameters_that_lightgbm_refuses_are_the_model_files_fault(cluster: Loc
         trainer(cluster.scheduler_address, parameters={"bagging_fraction": 2.0}).fit(rows(), seed=7)
 
 
-def test_a_worker_that_dies_can_be_tried_again() -> None:
-    with (
-        LocalCluster(**TWO) as started,
-        Client(started, set_as_default=False) as client,
-        ThreadPoolExecutor(1) as pool,
-    ):
+def test_a_worker_that_dies_can_be_tried_again(cluster: LocalCluster) -> None:
+    with Client(cluster, set_as_default=False) as client, ThreadPoolExecutor(1) as pool:
         pids = client.run(os.getpid)
-        training = pool.submit(trainer(started.scheduler_address, rounds=100_000).fit, rows(), seed=7)
+        training = pool.submit(trainer(cluster.scheduler_address, rounds=100_000).fit, rows(), seed=7)
         while not all(client.processing().values()):
             assert not training.done(), training.exception()
         os.kill(next(iter(pids.values())), signal.SIGKILL)
         with pytest.raises(ClusterUnavailable, match=r"lost 1 of 2 workers while it trained.* a retry trains again"):
             training.result(timeout=120)
+        client.wait_for_workers(2)
 
 
 def test_a_scheduler_that_is_not_there_can_be_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +144,7 @@ def test_a_scheduler_with_too_few_workers_can_be_tried_again(
 def test_rows_too_few_to_share_are_refused() -> None:
     few = replace(rows(), x_train=rows().x_train[:199], y_train=rows().y_train[:199])
     with pytest.raises(DataInvalid, match="199 train rows are too few for 2 workers, each needs 100"):
-        trainer(None).fit(few, seed=7)
+        trainer("tcp://127.0.0.1:1").fit(few, seed=7)
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,15 +158,17 @@ PLACES = {"dask": "tls://scheduler:8786", "data": "/srv/data"}
 
 @pytest.mark.parametrize("scheduler", ["{dask}", "tls://scheduler:8786"])
 def test_a_scheduler_is_one_of_the_deployments_locations(scheduler: str) -> None:
-    engine = trainer(scheduler).located(PLACES).engine
-    assert engine is not None
-    assert engine.scheduler == "tls://scheduler:8786"
+    with trainer(scheduler).ready(PLACES) as found:
+        assert found.engine.scheduler == "tls://scheduler:8786"
 
 
 @pytest.mark.parametrize("scheduler", ["{other}", "{data}", "tcp://scheduler:8786", "tls://elsewhere:8786"])
 def test_another_scheduler_is_refused(scheduler: str) -> None:
-    with pytest.raises(SpecError, match=r"is no Dask scheduler that this deployment has.*CT_LOCATIONS"):
-        trainer(scheduler).located(PLACES)
+    with (
+        pytest.raises(SpecError, match=r"is no Dask scheduler that this deployment has.*CT_LOCATIONS"),
+        trainer(scheduler).ready(PLACES),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("scheduler", ["scheduler:8786", "http://scheduler:8786", "tcp://a@b:1", "tcp://{dask}:1"])
