@@ -3,13 +3,16 @@
 import os
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
+import psutil
 import pytest
 from distributed import Client, LocalCluster
 from pydantic import ValidationError
@@ -139,6 +142,23 @@ def test_a_scheduler_with_too_few_workers_can_be_tried_again(
     many = trainer(None, engine={"kind": "dask", "workers": 3, "scheduler": cluster.scheduler_address})
     with pytest.raises(ClusterUnavailable, match="did not give 3 workers within 1 seconds"):
         many.fit(rows(), seed=7)
+
+
+def test_workers_that_are_started_here_listen_on_loopback_and_to_whoever_has_the_keys_only() -> None:
+    with _dask.started(1) as address:
+        processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+        listening = [
+            one.laddr.ip for each in processes for one in each.net_connections("tcp") if one.status == "LISTEN"
+        ]
+        assert {"127.0.0.1"} == set(listening)
+        scheduler = urlsplit(address)
+        stranger = ssl._create_unverified_context()
+        with (
+            socket.create_connection((scheduler.hostname, scheduler.port), timeout=20) as plain,
+            pytest.raises(ssl.SSLError, match=r"(?i)certificate.required"),
+            stranger.wrap_socket(plain) as connection,
+        ):
+            connection.recv(1)
 
 
 def test_rows_too_few_to_share_are_refused() -> None:
