@@ -203,6 +203,19 @@ def test_a_wrong_model_file_may_have_any_name(name: str, model_files: Any) -> No
     assert round_trip(dags[dag_id]).dag_id == dag_id
 
 
+def test_a_model_that_asks_for_more_than_the_deployment_allows_hides_no_other(
+    model_files: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CT_ALLOWED", '{"images": ["ours/*"]}')
+    model_files(
+        right=small_model.document("right"),
+        wrong=small_model.document("wrong", runner={"kind": "kubernetes", "image": "docker.io/miner"}),
+    )
+    dags = build_dags()
+    assert set(dags) == {"right.train", "right.watch", "wrong.invalid"}
+    assert "'docker.io/miner' is not allowed" in dags["wrong.invalid"].doc_md
+
+
 def test_every_kind_of_broken_file_leaves_the_others_alone(model_files: Any) -> None:
     folder = model_files(
         right=small_model.document("right"),
@@ -278,7 +291,7 @@ def test_a_person_sees_the_verdict_and_a_no_leaves_the_champion_alone() -> None:
 def test_work_waits_in_the_models_pool_and_queue_and_control_does_not(
     runner: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AIRFLOW__CONTINUOUS_TRAINING__POOLS", "training gpu")
+    monkeypatch.setenv("CT_ALLOWED", '{"pools": ["training", "gpu"]}')
     model = small_model.spec(runner=runner, airflow={"pool": "gpu", "priority": 7, "queue": "large"})
     tasks = {
         f"{build.__name__} {task.task_id}": task
@@ -293,26 +306,22 @@ def test_work_waits_in_the_models_pool_and_queue_and_control_does_not(
     assert {type(task.weight_rule).__name__ for task in tasks.values()} == {"_AbsolutePriorityWeightStrategy"}
 
 
-@pytest.mark.parametrize(
-    ("pools", "pool"), [("training, gpu", "training"), ("training gpu", "training"), ("", "default_pool")]
-)
-def test_a_model_that_names_no_pool_gets_the_first_of_the_deployment(
-    pools: str, pool: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AIRFLOW__CONTINUOUS_TRAINING__POOLS", pools)
-    assert build_train_dag(small_model.spec()).get_task("train").pool == pool
+def test_a_model_that_names_no_pool_gets_the_first_of_the_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert build_train_dag(small_model.spec()).get_task("train").pool == "default_pool"
+    monkeypatch.setenv("CT_ALLOWED", '{"pools": ["team-*", "training", "gpu"]}')
+    assert build_train_dag(small_model.spec()).get_task("train").pool == "training"
 
 
-def test_a_pool_that_the_deployment_does_not_give_is_told_and_hides_no_other_model(
+def test_a_pool_that_the_deployment_does_not_allow_is_told_and_hides_no_other_model(
     model_files: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AIRFLOW__CONTINUOUS_TRAINING__POOLS", "training gpu")
+    monkeypatch.setenv("CT_ALLOWED", '{"pools": ["training", "gpu"]}')
     folder = model_files(
         right=small_model.document("right"), wrong=small_model.document("wrong", airflow={"pool": "gpus"})
     )
     dags = build_dags(folder)
     assert set(dags) == {"right.train", "right.watch", "wrong.invalid"}
     assert (
-        "'gpus' is not a pool that this deployment gives to model files; it gives training, gpu"
+        "airflow: pools: 'gpus' is not allowed; this deployment allows training, gpu (CT_ALLOWED)"
         in dags["wrong.invalid"].doc_md
     )

@@ -12,7 +12,7 @@ from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable
 from airflow.sdk.exceptions import AirflowFailException
 
 from continuous_training.core.errors import SpecError
-from continuous_training.provider.hooks import configured_poll_seconds, configured_pools, configured_settings
+from continuous_training.provider.hooks import configured_poll_seconds, configured_settings
 from continuous_training.provider.operators import (
     CollectDataOperator,
     DecideRetrainingOperator,
@@ -57,7 +57,7 @@ def build_dags(models: str | Path | None = None) -> dict[str, DAG]:
     for name, spec in specs.items():
         try:
             dags += [build_train_dag(spec), build_watch_dag(spec)]
-        except SpecError as error:
+        except SpecError as error:  # it asks for what this deployment does not allow
             errors[name] = error
     dags += [_build_invalid_dag(name, error) for name, error in errors.items()]
     return {dag.dag_id: dag for dag in dags}
@@ -74,7 +74,7 @@ def build_train_dag(spec: ModelSpec, **arguments: Any) -> DAG:
     Raises
     ------
     SpecError
-        The model file names a pool that the deployment does not give to model files.
+        The model file asks for what this deployment does not allow.
     """
     asset = retrain_asset(spec.model)
     schedule: Any = [asset]
@@ -123,7 +123,7 @@ def build_watch_dag(spec: ModelSpec, **arguments: Any) -> DAG:
     Raises
     ------
     SpecError
-        The model file names a pool that the deployment does not give to model files.
+        The model file asks for what this deployment does not allow.
     """
     settings: dict[str, Any] = {
         "dag_id": f"{spec.model}.watch",
@@ -170,15 +170,9 @@ def _queued(spec: ModelSpec) -> dict[str, str]:
 
     Airflow itself never starts a task whose pool does not exist, and says so only in the scheduler's log.
     """
-    pools = configured_pools()
-    pool = spec.airflow.pool or pools[0]
-    if pool not in pools:
-        msg = (
-            f"airflow.pool: {pool!r} is not a pool that this deployment gives to model files; it gives {', '.join(pools)}; use one "
-            "of them, or make it (airflow pools set) and add it to [continuous_training] pools; a retry gives the same"
-        )
-        raise SpecError(msg)
-    return {"pool": pool} | ({"queue": spec.airflow.queue} if spec.airflow.queue else {})
+    allowed = configured_settings().allowed
+    allowed.check(f"{spec.model}: airflow", spec.airflow.asked())
+    return {"pool": spec.airflow.pool or allowed.pool} | ({"queue": spec.airflow.queue} if spec.airflow.queue else {})
 
 
 def _approval(spec: ModelSpec) -> Any:

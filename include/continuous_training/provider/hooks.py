@@ -24,6 +24,7 @@ _OPTIONS = {
     "artefacts": "CT_ARTEFACTS",
     "ledger": "CT_LEDGER",
     "locations": "CT_LOCATIONS",
+    "allowed": "CT_ALLOWED",
     "registry": "MLFLOW_TRACKING_URI",
 }
 
@@ -44,12 +45,6 @@ def configured_settings() -> Settings:
 def configured_poll_seconds() -> float:
     """Return the time between two looks of the watch DAGs at their sources."""
     return conf.getfloat("continuous_training", "poll_seconds", fallback=60.0)
-
-
-def configured_pools() -> tuple[str, ...]:
-    """Return the pools that model files may name; the first is that of models which name none."""
-    listed = conf.get("continuous_training", "pools", fallback="").replace(",", " ").split()
-    return tuple(listed) or ("default_pool",)
 
 
 class ContinuousTrainingHook(BaseHook):

@@ -10,6 +10,7 @@ _OPTIONS = {
     "artefacts": "URL of the artefact store; any fsspec URL. A connection of type continuous_training takes precedence.",
     "ledger": "SQLAlchemy URL of the ledger. A connection of type continuous_training takes precedence.",
     "locations": "JSON object: the URLs that {names} in the paths of model files stand for.",
+    "allowed": "JSON object: the images, namespaces, secrets and other names that model files may use; any by default.",
     "registry": "MLflow tracking URI. A connection of type mlflow takes precedence.",
 }
 
@@ -85,12 +86,7 @@ def _connection_types(module: str) -> list[dict[str, Any]]:
 
 def _options() -> dict[str, dict[str, Any]]:
     return {name: _option(text, sensitive=name == "ledger") for name, text in _OPTIONS.items()} | {
-        "poll_seconds": _option("Seconds between two looks of the watch DAGs at their sources.", "float", "60"),
-        "pools": _option(
-            "Airflow pools that model files may name for their work tasks, separated by spaces; the first is that of models "
-            "which name none.",
-            default="default_pool",
-        ),
+        "poll_seconds": _option("Seconds between two looks of the watch DAGs at their sources.", "float", "60")
     }
 
 
