@@ -15,8 +15,8 @@ from continuous_training.settings import Settings
 if TYPE_CHECKING:
     import argparse
 
-VARIABLES = ("bundle", "model", "version", "fence", "hosts")
-"""Options that a variable may give: `CT_BUNDLE`, `CT_MODEL`, `CT_VERSION`, `CT_FENCE`, `CT_HOSTS` (with commas)."""
+VARIABLES = ("bundle", "model", "version", "fence", "hosts", "public_key")
+"""Options that a variable may give: `CT_BUNDLE`, `CT_MODEL`, `CT_VERSION`, `CT_FENCE`, `CT_HOSTS` (with commas), `CT_PUBLIC_KEY`."""
 
 
 def serve(options: argparse.Namespace) -> int:

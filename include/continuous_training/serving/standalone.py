@@ -1,13 +1,13 @@
 """`ct serve`: one server process for a container, which whoever runs containers starts, watches and replaces.
 
-The bundle is a folder, or a digest that is fetched from the artefact store (`CT_ARTEFACTS`) into `CT_HOME`, file by file
-checked. The server listens once its model has answered the golden rows. `GET /v2/health/live` then answers 200;
+The bundle is a folder, a package of `ct package`, which is unpacked into `CT_HOME`, or a digest that is fetched from the
+artefact store (`CT_ARTEFACTS`) into `CT_HOME`; every file is checked, with a public key its signature too. The server listens once its model has answered the golden rows. `GET /v2/health/live` then answers 200;
 `GET /v2/health/ready` does so once the golden rows were answered as in training over HTTP too, and no more from the moment
 SIGTERM asks to end: then requests are still answered for `drain` seconds, because whoever sends them learns of the end
 late, and each answer asks its client to leave; after that nothing new is accepted, what has begun is finished (30 s at
 most), and the process ends with exit code 0. Whoever ends it by force should wait `drain` + 40 seconds first.
 
-The process writes only below `CT_HOME`, and only when it fetches.
+The process writes only below `CT_HOME`, and only when it fetches or unpacks.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 from pydantic import Field
 
-from continuous_training.core.errors import DeploymentFailed, UsageError
+from continuous_training.core.errors import ArtefactCorrupt, DeploymentFailed, UsageError
 from continuous_training.core.frozen import Frozen
 from continuous_training.deployers.base import Release
 from continuous_training.deployers.golden import LOOPBACK, golden_problem
+from continuous_training.packages import RELEASE, open_package, read_release, verify
 from continuous_training.serving.app import ModelApp
 from continuous_training.serving.server import ModelServer, load_verified
 from continuous_training.storage import Store, folder_digest
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from continuous_training.settings import Settings
+    from continuous_training.trainers.bundle import Manifest
 
 _ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - it is compared with, never a default
 _BACKLOG = 1024
@@ -47,17 +49,18 @@ _log = logging.getLogger(__name__)
 class Wanted(Frozen):
     """What to serve, and to whom."""
 
-    bundle: str = Field(min_length=1, description="A bundle's folder, or its digest in the artefact store.")
+    bundle: str = Field(min_length=1, description="Folder of a bundle or package, or digest in the store.")
     model: str | None = Field(None, description="Name the bundle must have; any when it is not given.")
     version: str | None = Field(
         None,
         pattern=r"^[\x21-\x7e]{1,100}$",
         description="Sent with every answer; by default the first digits of the digest.",
     )
-    fence: int = Field(1, ge=1, description="Sent with every answer.")
+    fence: int | None = Field(None, ge=1, description="Sent with every answer; by default the package's, or 1.")
     host: str = Field(LOOPBACK, description="IPv4 address to listen on.")
     port: int = Field(8080, ge=0, le=65535, description="0 takes a free one.")
     hosts: tuple[str, ...] = Field((), description="Names to be called by beside loopback's; `*` allows every one.")
+    public_key: Path | None = Field(None, description="Serve only what its other half has signed.")
     drain: float = Field(5.0, ge=0, description="Seconds to go on answering after SIGTERM.")
 
 
@@ -78,13 +81,10 @@ def serve(wanted: Wanted, settings: Settings) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # else the first process of a container does not hear it
     folder = _folder(wanted.bundle, settings)
+    if wanted.public_key:
+        verify(folder, wanted.public_key)
     bundle = load_verified(folder)
-    model = bundle.manifest.model
-    if wanted.model not in (None, model):
-        raise UsageError(f"{wanted.bundle} is a bundle of {model}, not of {wanted.model}; a retry gives the same")
-    digest = folder_digest(folder, (MANIFEST, *bundle.manifest.digests))
-    version = wanted.version or digest[:12]
-    release = Release(model=model, version=version, fence=wanted.fence, bundle=digest)
+    release = _release(wanted, folder, bundle.manifest)
     own = () if wanted.host == _ANY_ADDRESS else (wanted.host,)
     app = ModelApp(release, bundle, hosts=[LOOPBACK, "localhost", *own, *wanted.hosts])
     try:
@@ -96,7 +96,8 @@ def serve(wanted: Wanted, settings: Settings) -> int:
         server = StandaloneServer(app, folder, listener.getsockname(), wanted.drain)
         server.run(sockets=[listener])
     if server.problem:
-        raise DeploymentFailed(f"{model} version {version} does not serve: {server.problem}; a retry gives the same")
+        named = f"{release.model} version {release.version}"
+        raise DeploymentFailed(f"{named} does not serve: {server.problem}; a retry gives the same")
     return 0
 
 
@@ -153,8 +154,21 @@ class StandaloneServer(ModelServer):
 def _folder(bundle: str, settings: Settings) -> Path:
     folder = Path(bundle)
     if folder.is_dir():
-        return folder.absolute()
+        is_package = (folder / "oci-layout").exists()
+        return open_package(folder, Path(settings.home)) if is_package else folder.absolute()
     if not _DIGEST.fullmatch(bundle):
         msg = f"{bundle!r} is no folder here; name the folder of a bundle, or its digest of 64 hexadecimal digits"
         raise UsageError(msg)
     return Store(settings.artefacts).fetch_folder(bundle, Path(settings.home) / "bundles")
+
+
+def _release(wanted: Wanted, folder: Path, manifest: Manifest) -> Release:
+    digest = folder_digest(folder, (MANIFEST, *manifest.digests))
+    packaged = read_release(folder) or Release(model=manifest.model, version=digest[:12], fence=1, bundle=digest)
+    if (packaged.model, packaged.bundle) != (manifest.model, digest):
+        msg = f"{RELEASE} in {folder} names another bundle than the one beside it; package it again"
+        raise ArtefactCorrupt(msg)
+    if wanted.model not in (None, packaged.model):
+        raise UsageError(f"{wanted.bundle} is a bundle of {packaged.model}, not of {wanted.model}; name the right one")
+    told = wanted.model_dump(include={"version", "fence"}, exclude_none=True)
+    return Release.model_validate({**packaged.model_dump(), **told})
