@@ -74,7 +74,7 @@ def bill(release: Release, files: Mapping[str, str], facts: Mapping[str, str], p
 def library(about: Message) -> Component:
     r"""Return the component that a distribution's `METADATA` describes.
 
-    >>> library(Parser().parsestr("Name: A_b\\nVersion: 1.0+x\\nLicense-Expression: MIT\\n"))["purl"]
+    >>> library(Parser().parsestr("Name: A_b\nVersion: 1.0+x\nLicense-Expression: MIT\n"))["purl"]
     'pkg:pypi/a-b@1.0%2Bx'
     """
     name, version = re.sub("[-_.]+", "-", about["Name"]).lower(), about["Version"]
@@ -115,7 +115,7 @@ def installed(names: Iterable[str] = NEEDED) -> list[Component]:
 def system_packages(status: str) -> list[Component]:
     r"""Return the components that dpkg's status file lists.
 
-    >>> system_packages("Package: a\\nStatus: install ok installed\\nVersion: 1:2-3\\nArchitecture: all\\n")[0]["purl"]
+    >>> system_packages("Package: a\nStatus: install ok installed\nVersion: 1:2-3\nArchitecture: all\n")[0]["purl"]
     'pkg:deb/debian/a@1%3A2-3?arch=all'
     """
     found = []
