@@ -6,11 +6,16 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from continuous_training.deployers.base import Release
 from continuous_training.deployers.golden import LOOPBACK
+from continuous_training.packages import Contents, open_package, write_package
 from continuous_training.serving.app import ModelApp
 from continuous_training.serving.standalone import StandaloneServer
 from continuous_training.storage import Store
@@ -150,3 +155,47 @@ def test_a_stored_bundle_that_was_changed_is_refused(home):
     code, said = refused(digest, **store)
     assert code == 1
     assert "holds other bytes than were written" in said
+
+
+@pytest.fixture
+def package(home):
+    """Return a signed package of the bundle `a`, the key's public half, and the digest of the bundle."""
+    _, digest = stored(home)
+    key = ec.generate_private_key(ec.SECP256R1())
+    (home / "key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    (home / "key.pub").write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    named = Release(model=MODEL, version="7", fence=9, bundle=digest)
+    contents = Contents(release=named, created=datetime(2024, 3, 1, tzinfo=UTC), facts={})
+    write_package(home / "bundles" / "a", contents, home / "package", private_key=home / "key")
+    return home / "package", home / "key.pub", digest
+
+
+def test_a_signed_package_is_served_as_the_release_it_says_it_is(home, package):
+    layout, public_key, digest = package
+    rows = make_rows(20)
+    with served(layout, CT_HOME=str(home / "cache"), CT_PUBLIC_KEY=str(public_key)) as (_, url):
+        assert httpx.get(f"{url}/version").json() == {"model": MODEL, "version": "7", "fence": 9, "bundle": digest}
+        assert ask(url, records(rows)).json()["predictions"] == pytest.approx(
+            expected(home, "a", rows), rel=0, abs=1e-9
+        )
+    with served(layout, "--fence", 10, CT_HOME=str(home / "cache")) as (_, url):  # as after a rollback
+        assert httpx.get(f"{url}/version").json() == {"model": MODEL, "version": "7", "fence": 10, "bundle": digest}
+
+
+def test_with_a_public_key_only_what_was_signed_is_served(home, package):
+    _, public_key, digest = package
+    store, _ = stored(home)
+    for bundle in (home / "bundles" / "a", digest):
+        code, said = refused(bundle, "--public-key", public_key, **store)
+        assert code == 1
+        assert "has no model.sig, and only what was signed" in said
+
+
+def test_a_release_beside_another_bundle_is_refused(home, package):
+    layout, _, _ = package
+    opened = open_package(layout, home / "cache")
+    (opened / "release.json").write_text(release(1).model_dump_json())
+    code, said = refused(opened)
+    assert code == 1
+    assert "release.json in" in said
+    assert "names another bundle than the one beside it" in said
