@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from kubernetes.client import models as k8s
 
-from images import built
+from images import built, need_engine
 from kubernetes import client, config
 
 
@@ -27,8 +27,19 @@ class Namespace:
     def api(self) -> client.CoreV1Api:
         return client.CoreV1Api(config.new_client_from_config(os.environ["KUBECONFIG"]))
 
-    def pods(self) -> list[k8s.V1Pod]:
-        return self.api.list_namespaced_pod(self.name).items
+    def pods(self, **labels: str) -> list[k8s.V1Pod]:
+        selector = ",".join(f"{name}={value}" for name, value in labels.items())
+        return self.api.list_namespaced_pod(self.name, label_selector=selector).items
+
+    def end(self, pod: str) -> None:
+        """Take a pod away as the loss of its node does."""
+        self.api.delete_namespaced_pod(pod, self.name, grace_period_seconds=0)
+
+
+@pytest.fixture(scope="session")
+def engine() -> None:
+    """Need a Docker engine, the one of the cluster's node."""
+    need_engine()
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +59,10 @@ def namespace() -> Iterator[Namespace]:
     made = Namespace(name, folder)
     api = made.api
     api.create_namespace(k8s.V1Namespace(metadata=k8s.V1ObjectMeta(name=name)))
+    quota = k8s.V1ResourceQuotaSpec(hard={"requests.memory": "100Gi"})
+    api.create_namespaced_resource_quota(
+        name, k8s.V1ResourceQuota(metadata=k8s.V1ObjectMeta(name="memory"), spec=quota)
+    )
     size = {"storage": "5Gi"}
     api.create_persistent_volume(
         k8s.V1PersistentVolume(
