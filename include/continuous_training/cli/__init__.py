@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 from datetime import datetime
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from continuous_training.core.errors import ContinuousTrainingError
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 LONGEST_REASON = 500
+
+FILES = ("package", "replay", "run", "scorecard", "serve", "step")
+"""Commands with a file of their own, which is loaded only for them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,22 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(options: argparse.Namespace) -> int:
-    if options.command == "step":
-        from continuous_training.cli.step import step
-
-        return step(options)
-    if options.command == "run":
-        from continuous_training.cli.run import run
-
-        return run(options)
-    if options.command == "replay":
-        from continuous_training.cli.replay import replay
-
-        return replay(options)
-    if options.command == "scorecard":
-        from continuous_training.cli.scorecard import scorecard
-
-        return scorecard(options)
+    if options.command in FILES:
+        module = import_module(f"continuous_training.cli.{options.command}")
+        code: int = getattr(module, options.command)(options)
+        return code
     if options.command in {"lint", "schema", "explain", "suggest-expectations"}:
         from continuous_training.cli import author
 
@@ -120,6 +112,8 @@ def _parser() -> argparse.ArgumentParser:
     _replay_parser(commands)
     _scorecard_parser(commands)
     _operate_parsers(commands)
+    _package_parser(commands)
+    _serve_parser(commands)
 
     step = commands.add_parser(
         "step", help="do one step of a run (what Airflow tasks and pods call; reads CT_SPEC and CT_RUN)"
@@ -195,3 +189,48 @@ def _operate_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParse
     reconcile.add_argument("model", nargs="?", help="default: every model")
 
     commands.add_parser("verify", help="check the hash chain of the ledger")
+
+
+def _package_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    package = commands.add_parser(
+        "package", help="write one version of a model, with its bill of materials, as an OCI image layout"
+    )
+    package.add_argument("model")
+    package.add_argument("--version", metavar="N", help="a version that was champion (default: the champion)")
+    package.add_argument("--output", metavar="DIR", help="folder to make (default: packages/MODEL-N in CT_HOME)")
+    package.add_argument(
+        "--base",
+        metavar="FILE",
+        help="image of the server to put the model on, from `docker save` or as an OCI image layout (default: none, "
+        "which makes an artefact that ct serve takes)",
+    )
+    package.add_argument(
+        "--private-key", metavar="FILE", help="sign with this key: PEM, on a NIST curve, without a password"
+    )
+    package.add_argument("--json", action="store_true", help="print what was written as JSON")
+
+
+def _serve_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    serve = commands.add_parser("serve", help="answer requests with one bundle in the foreground, as in a container")
+    serve.add_argument(
+        "bundle", nargs="?", help="folder of the bundle or package, or digest in the artefact store (or CT_BUNDLE)"
+    )
+    serve.add_argument("--model", help="refuse a bundle of another model (or CT_MODEL)")
+    serve.add_argument(
+        "--version", help="sent with every answer (or CT_VERSION; default: the package's, or the digest's first digits)"
+    )
+    serve.add_argument("--fence", help="sent with every answer (or CT_FENCE; default: the package's, or 1)")
+    serve.add_argument(
+        "--public-key", metavar="FILE", help="serve only what its other half has signed (or CT_PUBLIC_KEY)"
+    )
+    serve.add_argument("--host", help="IPv4 address to listen on (default: 127.0.0.1)")
+    serve.add_argument("--port", help="0 takes a free one (default: 8080)")
+    serve.add_argument(
+        "--allow-host",
+        dest="hosts",
+        action="append",
+        metavar="NAME",
+        help="a name to be called by beside 127.0.0.1 and localhost, such as the Service's; *.example.com allows every "
+        "name below, * every name; may be repeated (or CT_HOSTS, with commas)",
+    )
+    serve.add_argument("--drain", help="seconds to go on answering after SIGTERM (default: 5)")
