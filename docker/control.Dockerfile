@@ -5,28 +5,32 @@
 # work beside Airflow (runner subprocess), an MLflow server and the model server.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
-FROM ${BASE_IMAGE} AS build-control
+FROM ${BASE_IMAGE} AS pins-control
 ENV UV_SYSTEM_CERTS=1 UV_NO_CACHE=1 UV_LINK_MODE=copy UV_PYTHON=/opt/ct/bin/python
 COPY docker/build.txt docker/control.txt /tmp/
 RUN python3 -m venv --without-pip /opt/ct && python3 -m venv /opt/build \
     && /opt/build/bin/pip install --no-cache-dir --quiet --require-hashes -r /tmp/build.txt \
-    && /opt/build/bin/uv pip install --quiet --compile-bytecode --require-hashes -r /tmp/control.txt
+    && /opt/build/bin/uv pip install --quiet --compile-bytecode --require-hashes -r /tmp/control.txt \
+    && echo /opt/continuous-training/package > "$(echo /opt/ct/lib/python3.*/site-packages)/continuous-training.pth"
+
+# What changes with each version of this package is one small layer over the pins.
+FROM pins-control AS product
 COPY setup.py pyproject.toml README.md /src/
 COPY include/continuous_training /src/include/continuous_training
-RUN /opt/build/bin/uv pip install --quiet --compile-bytecode --no-deps /src
-
-FROM ${BASE_IMAGE} AS root
-ARG CODE_DIGEST=unknown
-LABEL org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.revision="${CODE_DIGEST}"
-RUN useradd --uid 10001 --user-group --home-dir /var/lib/ct --create-home ct
+RUN /opt/build/bin/uv pip install --quiet --compile-bytecode --no-deps --target /opt/continuous-training/package /src
 WORKDIR /opt/continuous-training
 COPY docker/health.py ./
 COPY dags ./dags
 COPY plugins ./plugins
 COPY include/models ./include/models
 COPY include/expectations ./include/expectations
-ENV PATH=/opt/ct/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
+
+FROM ${BASE_IMAGE} AS root
+RUN ldconfig -p | grep -q libgomp \
+    || { apt-get update && apt-get install -y --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*; }
+RUN useradd --uid 10001 --user-group --home-dir /var/lib/ct --create-home ct
+WORKDIR /opt/continuous-training
+ENV PATH=/opt/continuous-training/package/bin:/opt/ct/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
     CT_HOME=/var/lib/ct CT_MODELS=/opt/continuous-training/include/models \
     AIRFLOW_HOME=/var/lib/ct/airflow AIRFLOW__CORE__LOAD_EXAMPLES=false \
     AIRFLOW__CORE__DAGS_FOLDER=/opt/continuous-training/dags AIRFLOW__CORE__PLUGINS_FOLDER=/opt/continuous-training/plugins
@@ -36,17 +40,21 @@ HEALTHCHECK --interval=30s --start-period=120s CMD ["python", "health.py", "http
 CMD ["airflow", "api-server"]
 
 FROM root AS control
-LABEL org.opencontainers.image.title="Continuous training: control plane"
-COPY --from=build-control /opt/ct /opt/ct
+COPY --from=pins-control /opt/ct /opt/ct
+COPY --from=product /opt/continuous-training /opt/continuous-training
+ARG CODE_DIGEST=unknown
+LABEL org.opencontainers.image.title="Continuous training: control plane" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.revision="${CODE_DIGEST}"
 
-FROM build-control AS build-control-with-work
+FROM pins-control AS pins-with-work
 COPY docker/control-with-work.txt /tmp/
 RUN /opt/build/bin/uv pip install --quiet --compile-bytecode --require-hashes -r /tmp/control-with-work.txt
 
 FROM root AS control-with-work
-LABEL org.opencontainers.image.title="Continuous training: control plane and work steps"
-USER root
-RUN ldconfig -p | grep -q libgomp \
-    || { apt-get update && apt-get install -y --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*; }
-COPY --from=build-control-with-work /opt/ct /opt/ct
-USER 10001:10001
+COPY --from=pins-with-work /opt/ct /opt/ct
+COPY --from=product /opt/continuous-training /opt/continuous-training
+ARG CODE_DIGEST=unknown
+LABEL org.opencontainers.image.title="Continuous training: control plane and work steps" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.revision="${CODE_DIGEST}"

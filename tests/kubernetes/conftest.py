@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -12,11 +11,9 @@ from pathlib import Path
 import pytest
 from kubernetes.client import models as k8s
 
+import images
 from kubernetes import client, config
 
-ROOT = Path(__file__).resolve().parents[2]
-WORK_IMAGE = "continuous-training-work:test"
-BASE_IMAGE = os.environ.get("CT_TEST_BASE_IMAGE", "python:3.11-slim-bookworm")
 USER = 10001
 
 
@@ -39,12 +36,7 @@ class Namespace:
 @pytest.fixture(scope="session")
 def work_image() -> str:
     """Build the image of the work steps for real."""
-    if "DOCKER_HOST" not in os.environ or shutil.which("docker") is None:
-        pytest.skip("no Docker engine: DOCKER_HOST is not set")
-    build = ["docker", "build", "-q", "-f", "docker/work.Dockerfile", "--build-arg", f"BASE_IMAGE={BASE_IMAGE}"]
-    done = subprocess.run([*build, "-t", WORK_IMAGE, "."], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return WORK_IMAGE
+    return images.work()
 
 
 @pytest.fixture(scope="module")
