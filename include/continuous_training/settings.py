@@ -8,6 +8,7 @@ from typing import Self
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from continuous_training.allowed import Allowed
 from continuous_training.core.errors import UsageError
 from continuous_training.core.frozen import Frozen
 
@@ -31,10 +32,14 @@ class Settings(Frozen):
     locations: dict[str, str] = Field(
         default_factory=dict, description="Names that `{name}` in a source path stands for."
     )
+    allowed: Allowed = Field(
+        default_factory=Allowed,
+        description="JSON object: the images, namespaces, secrets and other names that model files may use; any by default.",
+    )
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Read `CT_HOME`, `CT_MODELS`, `CT_ARTEFACTS`, `CT_LEDGER`, `CT_LOCATIONS` (JSON) and `MLFLOW_TRACKING_URI`.
+        """Read `CT_HOME`, `CT_MODELS`, `CT_ARTEFACTS`, `CT_LEDGER`, `CT_LOCATIONS` and `CT_ALLOWED` (JSON) and `MLFLOW_TRACKING_URI`.
 
         Only `CT_HOME` matters at first (default: `.ct` in the working folder): the others default to places inside it,
         the model files to `include/models`.
@@ -49,6 +54,7 @@ class Settings(Frozen):
             ledger=environment.get("CT_LEDGER", f"sqlite:///{home / 'ledger.db'}"),
             registry=environment.get("MLFLOW_TRACKING_URI", f"sqlite:///{home / 'mlflow.db'}"),
             locations={"data": str(home / "data"), **locations},
+            allowed=_allowed(environment.get("CT_ALLOWED", "{}")),
         )
 
     def to_environment(self) -> dict[str, str]:
@@ -59,6 +65,7 @@ class Settings(Frozen):
             "CT_ARTEFACTS": self.artefacts,
             "CT_LEDGER": self.ledger,
             "CT_LOCATIONS": json.dumps(self.locations),
+            "CT_ALLOWED": self.allowed.model_dump_json(exclude_defaults=True),
             "MLFLOW_TRACKING_URI": self.registry,
         }
 
@@ -74,3 +81,16 @@ def _locations(text: str) -> dict[str, str]:
             '{"data": "/srv/data"}; a retry gives the same'
         )
         raise UsageError(msg) from None  # pydantic's own text shows values, which may hold credentials
+
+
+def _allowed(text: str) -> Allowed:
+    try:
+        return Allowed.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        msg = (
+            f"CT_ALLOWED is not a JSON object of names ({'.'.join(map(str, first['loc']))}: {first['msg']}); write for example "
+            f'{{"images": ["registry.example.com/*"], "digests": true}}; allowed are {", ".join(Allowed.model_fields)}; '
+            "a retry gives the same"
+        )
+        raise UsageError(msg) from None

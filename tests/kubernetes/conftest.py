@@ -29,12 +29,24 @@ class Namespace:
     def api(self) -> client.CoreV1Api:
         return client.CoreV1Api(config.new_client_from_config(os.environ["KUBECONFIG"]))
 
-    def pods(self) -> list[k8s.V1Pod]:
-        return self.api.list_namespaced_pod(self.name).items
+    def pods(self, **labels: str) -> list[k8s.V1Pod]:
+        selector = ",".join(f"{name}={value}" for name, value in labels.items())
+        return self.api.list_namespaced_pod(self.name, label_selector=selector).items
+
+    def end(self, pod: str) -> None:
+        """Take a pod away as the loss of its node does."""
+        self.api.delete_namespaced_pod(pod, self.name, grace_period_seconds=0)
 
 
 @pytest.fixture(scope="session")
-def work_image() -> str:
+def engine() -> None:
+    """Need a Docker engine, the one of the cluster's node."""
+    if "DOCKER_HOST" not in os.environ or shutil.which("docker") is None:
+        pytest.skip("no Docker engine: DOCKER_HOST is not set")
+
+
+@pytest.fixture(scope="session")
+def work_image(engine: None) -> str:
     """Build the image of the work steps for real."""
     return images.work()
 
@@ -50,6 +62,10 @@ def namespace() -> Iterator[Namespace]:
     made = Namespace(name, folder)
     api = made.api
     api.create_namespace(k8s.V1Namespace(metadata=k8s.V1ObjectMeta(name=name)))
+    quota = k8s.V1ResourceQuotaSpec(hard={"requests.memory": "100Gi"})
+    api.create_namespaced_resource_quota(
+        name, k8s.V1ResourceQuota(metadata=k8s.V1ObjectMeta(name="memory"), spec=quota)
+    )
     size = {"storage": "5Gi"}
     api.create_persistent_volume(
         k8s.V1PersistentVolume(

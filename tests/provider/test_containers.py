@@ -15,9 +15,10 @@ from pydantic import ValidationError
 import images
 import small_model
 from airflow_worker import Worker, dag_run
-from continuous_training.core.errors import UsageError
+from continuous_training.allowed import Allowed
+from continuous_training.core.errors import SpecError, UsageError
 from continuous_training.ledger import Ledger
-from continuous_training.provider.containers import Allowed, container_arguments, failure, result
+from continuous_training.provider.containers import container_arguments, failure, result
 from continuous_training.provider.dags import build_train_dag
 from continuous_training.runners import Docker
 from continuous_training.steps import TRAIN_STEPS
@@ -33,8 +34,8 @@ ENVIRONMENT = {
 }  # fmt: skip
 
 
-def asked(allowed: Allowed | None = None, **changes: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    return container_arguments("train", Docker(image="i", **changes), ENVIRONMENT, allowed or Allowed())
+def asked(**changes: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    return container_arguments("train", Docker(image="i", **changes), ENVIRONMENT)
 
 
 def test_a_container_is_unprivileged_limited_and_writes_to_memory_alone() -> None:
@@ -48,7 +49,7 @@ def test_a_container_is_unprivileged_limited_and_writes_to_memory_alone() -> Non
 
 
 def test_a_container_is_told_its_step_its_source_and_the_variables_that_the_runner_names() -> None:
-    told = asked(Allowed(variables=("AWS_SECRET_ACCESS_KEY",)), variables=["AWS_SECRET_ACCESS_KEY"])[0]["environment"]
+    told = asked(variables=["AWS_SECRET_ACCESS_KEY"])[0]["environment"]
     fixed = {"CT_SPEC", "CT_RUN", "CT_ARTEFACTS", "CT_LOCATIONS", "CT_HOME", "HOME", "AIRFLOW_CONN_SHOP"}
     assert told.keys() == fixed | {"AWS_SECRET_ACCESS_KEY"}
     assert asked()[0]["environment"].keys() == fixed
@@ -57,22 +58,33 @@ def test_a_container_is_told_its_step_its_source_and_the_variables_that_the_runn
 @pytest.mark.parametrize(
     ("option", "changes"),
     [
-        ("docker_mounts", {"mounts": [{"source": "/etc", "path": "/srv/etc"}]}),
-        ("docker_mounts", {"mounts": [{"source": "/srv/lake/deeper", "path": "/srv/lake"}]}),
-        ("docker_mounts", {"mounts": [{"source": "other_postgres", "path": "/srv/other"}]}),
-        ("docker_networks", {"network": "host"}),
-        ("docker_networks", {"network": "other_default"}),
-        ("docker_variables", {"variables": ["DATABASE_PASSWORD"]}),
+        ("mounts", {"mounts": [{"source": "/etc", "path": "/srv/etc"}]}),
+        ("mounts", {"mounts": [{"source": "/srv/lake/deeper", "path": "/srv/lake"}]}),
+        ("mounts", {"mounts": [{"source": "other_postgres", "path": "/srv/other"}]}),
+        ("networks", {"network": "host"}),
+        ("networks", {"network": "other_default"}),
+        ("variables", {"variables": ["DATABASE_PASSWORD"]}),
     ],
 )
-def test_what_the_deployment_does_not_allow_is_refused_with_its_name(option: str, changes: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match=rf"{option} \(.*\[continuous_training\] {option}; a retry gives the same"):
-        asked(Allowed(mounts=("/srv/lake", "lake"), networks=("ct",), variables=("AWS_PROFILE",)), **changes)
+def test_what_the_deployment_does_not_allow_is_refused_when_the_dag_is_built(
+    option: str, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allowed = Allowed(mounts=("/srv/lake", "lake"), networks=("ct",), variables=("AWS_PROFILE",))
+    monkeypatch.setenv("CT_ALLOWED", allowed.model_dump_json())
+    spec = small_model.spec(runner={"kind": "docker", "image": "i", "network": "ct", **changes})
+    with pytest.raises(SpecError, match=f"m: runner: {option}: .* is not allowed"):
+        build_train_dag(spec)
 
 
-def test_what_the_deployment_allows_is_mounted_and_joined() -> None:
+def test_nothing_of_the_host_is_allowed_by_default() -> None:
+    for changes in ({"mounts": [{"source": "ct", "path": "/x"}]}, {"network": "host"}, {"variables": ["HOME"]}):
+        with pytest.raises(SpecError, match="is not allowed"):
+            build_train_dag(small_model.spec(runner={"kind": "docker", "image": "i", **changes}))
+
+
+def test_what_the_runner_names_is_mounted_and_joined() -> None:
     mounts = [{"source": "/srv/lake", "path": "/lake", "read_only": True}, {"source": "ct", "path": "/srv/ct"}]
-    _, host = asked(Allowed(mounts=("/srv/lake", "ct"), networks=("ct",)), mounts=mounts, network="ct")
+    _, host = asked(mounts=mounts, network="ct")
     assert host["mounts"] == [
         {"Type": "bind", "Source": "/srv/lake", "Target": "/lake", "ReadOnly": True},
         {"Type": "volume", "Source": "ct", "Target": "/srv/ct", "ReadOnly": False},
@@ -82,7 +94,7 @@ def test_what_the_deployment_allows_is_mounted_and_joined() -> None:
 
 def test_a_variable_that_the_worker_does_not_have_is_named() -> None:
     with pytest.raises(UsageError, match="no variable AWS_PROFILE"):
-        asked(Allowed(variables=("AWS_PROFILE",)), variables=["AWS_PROFILE"])
+        asked(variables=["AWS_PROFILE"])
 
 
 @pytest.mark.parametrize(
@@ -133,7 +145,7 @@ def engine(deployment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     mask = os.umask(0)  # containers are user 10001, this test is another
     deployment.mkdir()
     small_model.land(deployment, days=45)
-    monkeypatch.setenv("AIRFLOW__CONTINUOUS_TRAINING__DOCKER_MOUNTS", str(deployment))
+    monkeypatch.setenv("CT_ALLOWED", json.dumps({"mounts": [str(deployment)]}))
     runner = {"kind": "docker", "image": image, "mounts": [{"source": str(deployment), "path": str(deployment)}]}
 
     def do(*tasks: str, worker: Worker | None = None, limits: Any = None, **changes: Any) -> Any:
@@ -201,7 +213,7 @@ def test_the_engine_confines_the_container_as_it_was_asked_to() -> None:
     from docker import APIClient
 
     image = images.work()
-    container, host = container_arguments("train", Docker(image=image), ENVIRONMENT, Allowed())
+    container, host = container_arguments("train", Docker(image=image), ENVIRONMENT)
     script = (
         "id -u; touch /x /opt/ct/x; touch /work/x /tmp/x && echo written; grep -E 'CapEff|NoNewPrivs' /proc/self/status"
     )

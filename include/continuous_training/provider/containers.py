@@ -11,11 +11,9 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import conf
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from continuous_training.core.errors import Transient, UsageError
-from continuous_training.core.frozen import Frozen
 from continuous_training.provider.process import follow
 
 if TYPE_CHECKING:
@@ -37,50 +35,8 @@ _MOST_PROCESSES = 1000
 _RESULT_LINES = 50
 
 
-class Allowed(Frozen):
-    """What the deployment lets model files ask a Docker engine for."""
-
-    mounts: tuple[str, ...] = ()
-    networks: tuple[str, ...] = ()
-    variables: tuple[str, ...] = ()
-
-    @classmethod
-    def configured(cls) -> Allowed:
-        """Return what Airflow's section `[continuous_training]` allows; nothing by default."""
-
-        def named(option: str) -> tuple[str, ...]:
-            text = conf.get("continuous_training", option, fallback="")
-            return tuple(name.strip() for name in text.split(",") if name.strip())
-
-        return cls(
-            mounts=named("docker_mounts"), networks=named("docker_networks"), variables=named("docker_variables")
-        )
-
-    def check(self, runner: Docker) -> None:
-        """Refuse a runner that asks for more.
-
-        Raises
-        ------
-        UsageError
-            A mount, the network or a variable is not allowed here; a retry gives the same.
-        """
-        asked = (
-            ("docker_mounts", self.mounts, [mount.source for mount in runner.mounts]),
-            ("docker_networks", ("bridge", "none", *self.networks), [runner.network]),
-            ("docker_variables", self.variables, runner.variables),
-        )
-        for option, allowed, names in asked:
-            for name in names:
-                if name not in allowed:
-                    msg = (
-                        f"runner: {name} is not one of this deployment's {option} ({', '.join(allowed) or 'none'}); use one of "
-                        f"these, or let the deployment add it to [continuous_training] {option}; a retry gives the same"
-                    )
-                    raise UsageError(msg)
-
-
 def container_arguments(
-    step: str, runner: Docker, environment: Mapping[str, str], allowed: Allowed
+    step: str, runner: Docker, environment: Mapping[str, str]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what the engine is asked for: the container, and its place on the host.
 
@@ -95,9 +51,8 @@ def container_arguments(
     Raises
     ------
     UsageError
-        The deployment does not allow what the runner asks for, or does not have a variable that it names.
+        The worker does not have a variable that the runner names.
     """
-    allowed.check(runner)
     missing = [name for name in runner.variables if name not in environment]
     if missing:
         msg = (
@@ -170,7 +125,7 @@ class StepContainer:
             The engine was down or the container was killed: Airflow may retry.
         """
         try:
-            container, host = container_arguments(step, self._runner, environment, Allowed.configured())
+            container, host = container_arguments(step, self._runner, environment)
         except UsageError as error:
             raise AirflowFailException(str(error)) from error
         with _engine() as engine:

@@ -24,6 +24,7 @@ _OPTIONS = {
     "artefacts": "CT_ARTEFACTS",
     "ledger": "CT_LEDGER",
     "locations": "CT_LOCATIONS",
+    "allowed": "CT_ALLOWED",
     "registry": "MLFLOW_TRACKING_URI",
 }
 

@@ -10,10 +10,8 @@ _OPTIONS = {
     "artefacts": "URL of the artefact store; any fsspec URL. A connection of type continuous_training takes precedence.",
     "ledger": "SQLAlchemy URL of the ledger. A connection of type continuous_training takes precedence.",
     "locations": "JSON object: the URLs that {names} in the paths of model files stand for.",
+    "allowed": "JSON object: the images, namespaces, secrets and other names that model files may use; any by default.",
     "registry": "MLflow tracking URI. A connection of type mlflow takes precedence.",
-    "docker_mounts": "Volumes of the Docker engine and folders of its host that runners of kind docker may mount, with commas between.",
-    "docker_networks": "Networks of the Docker engine that runners of kind docker may join beside bridge and none.",
-    "docker_variables": "Names of the worker's variables that runners of kind docker may pass on, with commas between.",
 }
 
 

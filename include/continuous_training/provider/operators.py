@@ -11,7 +11,12 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from continuous_training.core.errors import ContinuousTrainingError, Permanent
 from continuous_training.core.run import Request, Run
 from continuous_training.provider.containers import StepContainer
-from continuous_training.provider.hooks import ContinuousTrainingHook, MLflowHook, source_environment
+from continuous_training.provider.hooks import (
+    ContinuousTrainingHook,
+    MLflowHook,
+    configured_settings,
+    source_environment,
+)
 from continuous_training.provider.links import DataDocsLink, MLflowRunLink, ModelVersionLink, result_links
 from continuous_training.provider.process import StepProcess, step_environment
 from continuous_training.provider.requests import request_of
@@ -83,6 +88,7 @@ class StepOperator(BaseOperator):
         """Return what starts the step: control steps run beside the worker in any case."""
         runner = self.spec.runner
         if runner.kind == "docker" and self.step in STEPS and STEPS[self.step].plane == "work":
+            configured_settings().allowed.check(f"{self.spec.model}: runner", runner.asked())
             return StepContainer(runner)
         return StepProcess()
 
