@@ -53,18 +53,7 @@ def container_arguments(
     UsageError
         The worker does not have a variable that the runner names.
     """
-    missing = [name for name in runner.variables if name not in environment]
-    if missing:
-        msg = (
-            f"runner: the worker has no variable {', '.join(missing)}; set it where the worker runs or remove it from "
-            "runner.variables; a retry gives the same"
-        )
-        raise UsageError(msg)
-    told = {
-        name: value
-        for name, value in environment.items()
-        if name in {*_TOLD, *runner.variables} or name.startswith(_SOURCE)
-    }
+    told = _told(runner, environment)
     run = json.loads(told["CT_RUN"])
     container = {
         "image": runner.image,
@@ -99,6 +88,21 @@ def container_arguments(
         ],
     }
     return container, host
+
+
+def _told(runner: Docker, environment: Mapping[str, str]) -> dict[str, str]:
+    missing = [name for name in runner.variables if name not in environment]
+    if missing:
+        msg = (
+            f"runner: the worker has no variable {', '.join(missing)}; set it where the worker runs or remove it from "
+            "runner.variables; a retry gives the same"
+        )
+        raise UsageError(msg)
+    return {
+        name: value
+        for name, value in environment.items()
+        if name in {*_TOLD, *runner.variables} or name.startswith(_SOURCE)
+    }
 
 
 class StepContainer:
