@@ -6,7 +6,7 @@ PYTHON := $(shell for p in python3.11 python3.12 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' >/dev/null 2>&1 && { echo $$p; break; }; done)
 PYTEST_ARGS ?=
 
-.PHONY: install demo replay test lint bench docs lock clean
+.PHONY: install env demo replay test lint bench docs lock clean
 
 install: $(VENV)/installed
 
@@ -18,6 +18,9 @@ $(VENV)/installed: requirements.txt setup.py
 	$$uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.txt && \
 	$$uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
+
+env:
+	@$(PYTHON) docker/env.py
 
 demo: install
 	@$(BIN)/python include/demo/story.py
@@ -40,14 +43,19 @@ bench: install
 docs: install
 	@$(BIN)/python docs/build.py
 
+COMPILE := pip compile --generate-hashes --python-version 3.11 --no-annotate --no-header --no-emit-index-url \
+	--no-emit-find-links --quiet
+EXTRAS := --extra postgres --extra s3 --extra docker --extra celery --extra dask
+PINS := grep -o '^[^ ]*==[^ ;]*' requirements.txt
+
 lock: install
 	@uv=$$(command -v uv || echo $(BIN)/uv); \
-	$$uv pip compile setup.py --extra postgres --extra s3 --extra dask --extra sign --extra demo --extra test --generate-hashes --python-version 3.11 \
-	  --no-annotate --no-header --no-emit-index-url --no-emit-find-links --quiet --output-file requirements.txt; \
-	for image in work serve; do \
-	  grep -o '^[^ ]*==[^ ;]*' requirements.txt | $$uv pip compile docker/$$image.in --constraint - --generate-hashes --python-version 3.11 \
-	    --no-annotate --no-header --no-emit-index-url --no-emit-find-links --quiet --output-file docker/$$image.txt || exit 1; \
-	done
+	$$uv $(COMPILE) setup.py $(EXTRAS) --extra sign --extra demo --extra test --output-file requirements.txt && \
+	$(PINS) | $$uv $(COMPILE) setup.py $(EXTRAS) --constraint - --output-file docker/control-with-work.txt && \
+	for plane in work control serve; do \
+	  $(PINS) | $$uv $(COMPILE) docker/$$plane.in --constraint - --output-file docker/$$plane.txt || exit 1; \
+	done; \
+	echo uv | $$uv $(COMPILE) - --output-file docker/build.txt
 
 clean:
 	@rm -rf $(VENV) .ct build dist

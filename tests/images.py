@@ -1,4 +1,4 @@
-"""The project's images, built for real, each once for all tests."""
+"""Images that tests build for real, each once: the engine keeps the layers."""
 
 import functools
 import os
@@ -20,11 +20,31 @@ def need_engine() -> None:
 
 
 @functools.cache
-def built(plane: str) -> str:
-    """Build `docker/<plane>.Dockerfile` and return the image's name; skip the test where there is no engine."""
+def built(name: str, *options: str, context: Path = ROOT) -> str:
+    """Build an image and return its tag; skip where there is no engine."""
     need_engine()
-    image = f"continuous-training-{plane}:test"
-    build = ["docker", "build", "-q", "-f", f"docker/{plane}.Dockerfile", "--build-arg", f"BASE_IMAGE={BASE_IMAGE}"]
-    done = subprocess.run([*build, "-t", image, "."], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
-    return image
+    tag = f"continuous-training-{name}:test"
+    command = ["docker", "build", "-q", "--build-arg", f"BASE_IMAGE={BASE_IMAGE}", *options, "-t", tag, "."]
+    done = subprocess.run(command, cwd=context, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return tag
+
+
+def work() -> str:
+    return built("work", "-f", "docker/work.Dockerfile")
+
+
+def serve() -> str:
+    return built("serve", "-f", "docker/serve.Dockerfile")
+
+
+def control() -> str:
+    return built("control", "-f", "docker/control.Dockerfile", "--target", "control")
+
+
+def control_with_work() -> str:
+    return built("control-with-work", "-f", "docker/control.Dockerfile", "--target", "control-with-work")
+
+
+def postgres() -> str:
+    return built("postgres", context=ROOT / "tests" / "docker" / "postgres")

@@ -37,6 +37,13 @@ class Allowed(Frozen):
     claims: tuple[str, ...] = Field(ANY, description="Claims that pods mount.")
     priority_classes: tuple[str, ...] = Field(ANY, description="Priority classes of pods.")
     queues: tuple[str, ...] = Field(ANY, description="Kueue's queues that pods wait in.")
+    mounts: tuple[str, ...] = Field(
+        (), description="Volumes of a Docker engine and folders of its host that containers mount."
+    )
+    networks: tuple[str, ...] = Field(
+        ("bridge", "none"), description="Networks of a Docker engine that containers join."
+    )
+    variables: tuple[str, ...] = Field((), description="Variables of the worker that containers get.")
     pools: tuple[str, ...] = Field(
         (DEFAULT_POOL,), description="Airflow's pools of work tasks; the first one is that of models which name none."
     )

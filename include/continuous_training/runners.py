@@ -113,6 +113,53 @@ class Kubernetes(Frozen):
         return {kind: [name] for kind, name in one.items() if name is not None} | {"claims": claims}
 
 
+class Mount(Frozen):
+    """A volume of the Docker engine, or a folder of its host, that every container sees as a folder."""
+
+    source: str = Field(
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]{0,200}|(/[A-Za-z0-9_][A-Za-z0-9._-]*)+)$",
+        max_length=500,
+        description="Name of the volume, or absolute path of the folder; the deployment must allow it.",
+    )
+    path: str = Field(
+        pattern=r"^(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$", max_length=500, description="Folder of the container."
+    )
+    read_only: bool = Field(default=False, description="Whether containers may only read it.")
+
+
+class Docker(Frozen):
+    """A container of a Docker engine for each work step."""
+
+    kind: Literal["docker"] = "docker"
+    image: str = Field(min_length=1, max_length=500, description="Image with this package installed; pin it by digest.")
+    cpus: float = Field(1.0, gt=0, le=1024, description="Processors that a container may use.")
+    memory: str = Field(
+        "2g", pattern=r"^[1-9]\d*[mg]$", description="Memory that a container may use, its temporary files included."
+    )
+    network: str = Field(
+        "bridge",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,200}$",
+        description="Network of the containers: bridge, none, or one that the deployment allows.",
+    )
+    mounts: tuple[Mount, ...] = Field(
+        (), max_length=20, description="Where what is not in an object store lies: artefacts, Parquet sources."
+    )
+    variables: tuple[Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,99}$")], ...] = Field(
+        (),
+        max_length=50,
+        description="Names of the worker's variables that containers get, such as a store's credentials; the deployment must allow them.",
+    )
+
+    def asked(self) -> dict[str, list[str]]:
+        """Return the names that the deployment must allow, by kind."""
+        return {
+            "images": [self.image],
+            "mounts": [mount.source for mount in self.mounts],
+            "networks": [self.network],
+            "variables": list(self.variables),
+        }
+
+
 class Airflow(Frozen):
     """How Airflow queues a model's tasks beside those of other models.
 
@@ -143,4 +190,4 @@ class Airflow(Frozen):
         return {"pools": [self.pool] if self.pool else []}
 
 
-AnyRunner = Annotated[Subprocess | Kubernetes, Field(discriminator="kind")]
+AnyRunner = Annotated[Subprocess | Docker | Kubernetes, Field(discriminator="kind")]

@@ -20,7 +20,8 @@ from continuous_training.packages import Contents, write_package
 from continuous_training.storage import folder_digest
 from continuous_training.trainers import LightGBM, Sklearn
 from continuous_training.trainers.bundle import load_bundle
-from images import USER, built
+import images
+from images import USER
 from served_model import FEATURES, MODEL, ask, make_rows, records, train
 
 pytestmark = pytest.mark.docker
@@ -73,7 +74,7 @@ def test_the_image_serves_a_bundle_as_trained_with_a_read_only_root_and_no_right
     bundle = train(tmp_path / "bundle", 3, trainer)
     rows = make_rows(50)
     expected = load_bundle(bundle).answer({name: rows[name] for name in FEATURES.columns})
-    with running(built("serve"), "/model", mounts={"/model": bundle}) as (container, url):
+    with running(images.serve(), "/model", mounts={"/model": bundle}) as (container, url):
         wait_until(lambda: ready(url), container)
         assert golden_problem(bundle, httpx.URL(url).port) == ""
         assert ask(url, records(rows)).json()["predictions"] == pytest.approx(expected, rel=0, abs=1e-9)
@@ -106,7 +107,7 @@ def test_a_signed_package_is_loaded_and_run_by_the_engine_and_refused_under_anot
     contents = Contents(release=release, created=datetime(2024, 3, 1, tzinfo=UTC), facts={})
     with tempfile.TemporaryDirectory() as folder:
         layout, archive, package = (Path(folder) / name for name in ("layout", "base.tar", "package.tar"))
-        docker("save", "-o", archive, built("serve"))
+        docker("save", "-o", archive, images.serve())
         write_package(bundle, contents, layout, base=archive, private_key=tmp_path / "mine")
         archive.unlink()
         subprocess.run(["tar", "-C", layout, "-cf", package, "."], check=True)

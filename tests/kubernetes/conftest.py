@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 from kubernetes.client import models as k8s
 
-from images import built, need_engine
+import images
 from kubernetes import client, config
-
 
 @dataclass(frozen=True)
 class Namespace:
@@ -39,13 +38,13 @@ class Namespace:
 @pytest.fixture(scope="session")
 def engine() -> None:
     """Need a Docker engine, the one of the cluster's node."""
-    need_engine()
+    images.need_engine()
 
 
 @pytest.fixture(scope="session")
 def work_image() -> str:
     """Build the image of the work steps for real."""
-    return built("work")
+    return images.work()
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,17 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from continuous_training.core.errors import ContinuousTrainingError, Permanent
 from continuous_training.core.run import Request, Run
-from continuous_training.provider.hooks import ContinuousTrainingHook, MLflowHook, source_environment
+from continuous_training.provider.containers import StepContainer
+from continuous_training.provider.hooks import (
+    ContinuousTrainingHook,
+    MLflowHook,
+    configured_settings,
+    source_environment,
+)
 from continuous_training.provider.links import DataDocsLink, MLflowRunLink, ModelVersionLink, result_links
 from continuous_training.provider.process import StepProcess, step_environment
 from continuous_training.provider.requests import request_of
+from continuous_training.steps import STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -67,7 +74,7 @@ class StepOperator(BaseOperator):
         self.continuous_training_conn_id = continuous_training_conn_id
         self.mlflow_conn_id = mlflow_conn_id
         self.links: dict[str, str] = {}
-        self._process = StepProcess()
+        self._process = self._runner()
 
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
         """Run the step and return its result: small JSON."""
@@ -76,6 +83,14 @@ class StepOperator(BaseOperator):
     def on_kill(self) -> None:
         """End the step process; a later try goes on from the last finished step."""
         self._process.stop()
+
+    def _runner(self) -> StepProcess | StepContainer:
+        """Return what starts the step: control steps run beside the worker in any case."""
+        runner = self.spec.runner
+        if runner.kind == "docker" and self.step in STEPS and STEPS[self.step].plane == "work":
+            configured_settings().allowed.check(f"{self.spec.model}: runner", runner.asked())
+            return StepContainer(runner)
+        return StepProcess()
 
     def _run_step(self, step: str, told: Mapping[str, str]) -> dict[str, Any]:
         try:

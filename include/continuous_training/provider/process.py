@@ -18,7 +18,7 @@ from continuous_training.core.errors import Transient
 from continuous_training.steps import STEPS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from airflow.sdk.types import Logger
 
@@ -58,7 +58,9 @@ class StepProcess:
                 errors="replace",
                 start_new_session=True,
             )
-            last = self._follow(self._process, log)
+            assert self._process.stdout is not None
+            with self._process.stdout as lines:
+                last = follow(lines, log)
             code = self._process.wait()
             self._process = None
             if code == 0:
@@ -75,17 +77,16 @@ class StepProcess:
             with contextlib.suppress(ProcessLookupError):  # it may just have ended
                 os.killpg(self._process.pid, signal.SIGTERM)
 
-    @staticmethod
-    def _follow(process: subprocess.Popen[str], log: Logger) -> str:
-        last = ""
-        assert process.stdout is not None
-        with process.stdout as lines:
-            for line in lines:
-                text = line.rstrip()
-                log.info("%s", text)
-                if text.startswith("ct: "):
-                    last = text.removeprefix("ct: ")
-        return last
+
+def follow(lines: Iterable[str], log: Logger) -> str:
+    """Write what a step says into the task's log and return its last message to people."""
+    last = ""
+    for line in lines:
+        text = line.rstrip()
+        log.info("%s", text)
+        if text.startswith("ct: "):
+            last = text.removeprefix("ct: ")
+    return last
 
 
 def step_environment(

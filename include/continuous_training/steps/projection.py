@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any
 
 from continuous_training.core.comparison import Comparison
@@ -11,8 +10,6 @@ from continuous_training.deployers.base import Release
 from continuous_training.ledger import Ledger
 from continuous_training.registry import Entry, Registry
 from continuous_training.steps.context import Context
-
-SERVING_PACKAGES = ("airflow-provider-continuous-training", "lightgbm", "scikit-learn", "numpy", "pandas", "skops")
 
 
 def project_registry(context: Context, *, run_key: str, outcome: str) -> dict[str, Any]:
@@ -74,7 +71,7 @@ def _entry(context: Context, run_key: str) -> Entry:
         run_key=run_key,
         bundle=context.bundle(trained["outputs"]["bundle"]),
         features=context.spec.features,
-        requirements=tuple(f"{name}=={version(name)}" for name in SERVING_PACKAGES),
+        requirements=tuple(trained["facts"]["requirements"]),
         metrics={f"hold_out_{name}": value for name, value in metrics.items()},
         parameters=trained["facts"]["parameters"],
         tags={

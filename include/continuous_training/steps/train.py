@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ from continuous_training.trainers.preparation import Class, Preparation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+SERVING_PACKAGES = ("airflow-provider-continuous-training", "lightgbm", "scikit-learn", "numpy", "pandas", "skops")
 
 
 def do(context: Context) -> Output:
@@ -62,7 +65,13 @@ def do(context: Context) -> Output:
         else:
             outputs["bundle"] = stored(fitted)
     outputs["trials"] = context.store.put(to_json(fitted.trials))
-    facts = {"bundle": outputs["bundle"], "parameters": fitted.parameters, "trials": len(fitted.trials)}
+    facts = {
+        "bundle": outputs["bundle"],
+        "parameters": fitted.parameters,
+        "trials": len(fitted.trials),
+        # Where the model is registered these libraries may be others, or missing.
+        "requirements": [f"{name}=={version(name)}" for name in SERVING_PACKAGES],
+    }
     return Output(outputs=outputs, facts=facts)
 
 
