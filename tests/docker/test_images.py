@@ -14,13 +14,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+import images
 from continuous_training.deployers.base import Release
 from continuous_training.deployers.golden import golden_problem
 from continuous_training.packages import Contents, write_package
 from continuous_training.storage import folder_digest
 from continuous_training.trainers import LightGBM, Sklearn
 from continuous_training.trainers.bundle import load_bundle
-import images
 from images import USER
 from served_model import FEATURES, MODEL, ask, make_rows, records, train
 

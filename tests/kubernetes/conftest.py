@@ -14,6 +14,7 @@ from kubernetes.client import models as k8s
 import images
 from kubernetes import client, config
 
+
 @dataclass(frozen=True)
 class Namespace:
     """A namespace of its own, with a claim of a folder of this machine, which is the cluster's one node."""
