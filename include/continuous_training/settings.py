@@ -31,10 +31,13 @@ class Settings(Frozen):
     locations: dict[str, str] = Field(
         default_factory=dict, description="Names that `{name}` in a source path stands for."
     )
+    require_digests: bool = Field(
+        default=False, description="Whether images that pods run must be named by digest: `image@sha256:...`."
+    )
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Read `CT_HOME`, `CT_MODELS`, `CT_ARTEFACTS`, `CT_LEDGER`, `CT_LOCATIONS` (JSON) and `MLFLOW_TRACKING_URI`.
+        """Read `CT_HOME`, `CT_MODELS`, `CT_ARTEFACTS`, `CT_LEDGER`, `CT_LOCATIONS` (JSON), `MLFLOW_TRACKING_URI` and `CT_REQUIRE_DIGESTS`.
 
         Only `CT_HOME` matters at first (default: `.ct` in the working folder): the others default to places inside it,
         the model files to `include/models`.
@@ -49,6 +52,7 @@ class Settings(Frozen):
             ledger=environment.get("CT_LEDGER", f"sqlite:///{home / 'ledger.db'}"),
             registry=environment.get("MLFLOW_TRACKING_URI", f"sqlite:///{home / 'mlflow.db'}"),
             locations={"data": str(home / "data"), **locations},
+            require_digests=_yes("CT_REQUIRE_DIGESTS", environment.get("CT_REQUIRE_DIGESTS", "false")),
         )
 
     def to_environment(self) -> dict[str, str]:
@@ -60,7 +64,14 @@ class Settings(Frozen):
             "CT_LEDGER": self.ledger,
             "CT_LOCATIONS": json.dumps(self.locations),
             "MLFLOW_TRACKING_URI": self.registry,
+            "CT_REQUIRE_DIGESTS": str(self.require_digests).lower(),
         }
+
+
+def _yes(name: str, text: str) -> bool:
+    if text.lower() not in {"true", "false"}:
+        raise UsageError(f"{name} is {text!r}; write true or false; a retry gives the same")
+    return text.lower() == "true"
 
 
 def _locations(text: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ stale, 7 a dependency is down. Data goes to standard output, everything else to 
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 from datetime import datetime
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 LONGEST_REASON = 500
+_MODULES = {"manifests", "replay", "run", "scorecard", "step"}
+"""Commands in a module of the same name; loading one costs seconds."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,22 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(options: argparse.Namespace) -> int:
-    if options.command == "step":
-        from continuous_training.cli.step import step
-
-        return step(options)
-    if options.command == "run":
-        from continuous_training.cli.run import run
-
-        return run(options)
-    if options.command == "replay":
-        from continuous_training.cli.replay import replay
-
-        return replay(options)
-    if options.command == "scorecard":
-        from continuous_training.cli.scorecard import scorecard
-
-        return scorecard(options)
+    if options.command in _MODULES:
+        module = importlib.import_module(f"continuous_training.cli.{options.command}")
+        return int(getattr(module, options.command)(options))
     if options.command in {"lint", "schema", "explain", "suggest-expectations"}:
         from continuous_training.cli import author
 
@@ -120,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     _replay_parser(commands)
     _scorecard_parser(commands)
     _operate_parsers(commands)
+    _manifests_parser(commands)
 
     step = commands.add_parser(
         "step", help="do one step of a run (what Airflow tasks and pods call; reads CT_SPEC and CT_RUN)"
@@ -191,7 +182,27 @@ def _operate_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParse
     rollback.add_argument("--to", type=int, help="version to go back to (default: the one before)")
     rollback.add_argument("--reason", type=sentence, required=True)
 
-    reconcile = commands.add_parser("reconcile", help="let MLflow and the serving pointer show what the ledger says")
+    reconcile = commands.add_parser("reconcile", help="let MLflow and what serves show what the ledger says")
     reconcile.add_argument("model", nargs="?", help="default: every model")
 
     commands.add_parser("verify", help="check the hash chain of the ledger")
+
+
+def _manifests_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    manifests = commands.add_parser(
+        "manifests",
+        help="print Kubernetes objects: those that serve a champion, or the namespaces and rights they need",
+    )
+    manifests.add_argument(
+        "model", nargs="?", help="its champion's objects (default: namespaces, rights, quotas and network policies)"
+    )
+    manifests.add_argument("--output", metavar="DIR", help="write one file each, and a kustomization.yaml")
+    manifests.add_argument("--namespace", help="with a model: in this namespace instead of the model file's")
+    for plane, name, what in (
+        ("work", "training", "work steps run"),
+        ("serving", "serving", "champions answer"),
+        ("airflow", "airflow", "Airflow runs"),
+    ):
+        manifests.add_argument(
+            f"--{plane}", metavar="NAME", default=name, help=f"namespace where {what} (default: {name})"
+        )

@@ -11,7 +11,8 @@ ContinuousTrainingError
 └── Transient                   a retry may succeed
     ├── SourceUnavailable       rows cannot be read now
     ├── RegistryUnavailable     the model registry does not answer
-    └── StoreUnavailable        artefacts or the ledger cannot be written or read now
+    ├── StoreUnavailable        artefacts or the ledger cannot be written or read now
+    └── ClusterUnavailable      the Kubernetes cluster does not answer
 
 A message says what failed and the value seen, what is allowed, what to do, and what a retry does.
 """
@@ -77,3 +78,7 @@ class RegistryUnavailable(Transient):
 
 class StoreUnavailable(Transient):
     """The artefact store or the ledger cannot be reached or is full."""
+
+
+class ClusterUnavailable(Transient):
+    """The API of the Kubernetes cluster cannot be reached, or is too busy."""

@@ -25,6 +25,7 @@ _OPTIONS = {
     "ledger": "CT_LEDGER",
     "locations": "CT_LOCATIONS",
     "registry": "MLFLOW_TRACKING_URI",
+    "require_digests": "CT_REQUIRE_DIGESTS",
 }
 
 

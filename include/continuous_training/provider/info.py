@@ -11,6 +11,7 @@ _OPTIONS = {
     "ledger": "SQLAlchemy URL of the ledger. A connection of type continuous_training takes precedence.",
     "locations": "JSON object: the URLs that {names} in the paths of model files stand for.",
     "registry": "MLflow tracking URI. A connection of type mlflow takes precedence.",
+    "require_digests": "true: images that pods run must be named by digest (image@sha256:...).",
 }
 
 
