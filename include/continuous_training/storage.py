@@ -10,7 +10,7 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +89,7 @@ class Store:
 
     def put_folder(self, files: dict[str, bytes]) -> str:
         """Store named files and return the digest that stands for all of them: that of the object that lists them."""
-        listing = {name: self.put(data) for name, data in sorted(files.items())}
-        return self.put(json.dumps(listing, sort_keys=True).encode())
+        return self.put(_list_files({name: self.put(data) for name, data in files.items()}))
 
     def fetch_folder(self, digest: str, folder: Path) -> Path:
         """Return the folder `folder/<digest>` with the files that `put_folder` stored, each checked."""
@@ -175,6 +174,15 @@ class Store:
             os.fsync(folder)  # the name itself must survive a crash, not only the bytes
         finally:
             os.close(folder)
+
+
+def folder_digest(folder: Path, names: Iterable[str]) -> str:
+    """Return the digest that `put_folder` gives those files of `folder`."""
+    return hashlib.sha256(_list_files({name: _file_digest(folder / name) for name in names})).hexdigest()
+
+
+def _list_files(digests: dict[str, str]) -> bytes:
+    return json.dumps(digests, sort_keys=True).encode()
 
 
 def _hexadecimal(digest: str) -> str:

@@ -72,9 +72,10 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path: Path) -> None:
     assert {name for name in names if ".dist-info/" not in name} == packaged
 
 
-def test_the_work_image_has_the_pins_of_the_whole():
+@pytest.mark.parametrize("image", ["work", "serve"])
+def test_an_image_without_airflow_has_the_pins_of_the_whole(image: str) -> None:
     def pins(file: str) -> set[str]:
         return {line.split(" ")[0] for line in (ROOT / file).read_text().splitlines() if "==" in line}
 
-    assert pins("docker/work.txt") < pins("requirements.txt")
-    assert not [pin for pin in pins("docker/work.txt") if "airflow" in pin]
+    assert pins(f"docker/{image}.txt") < pins("requirements.txt")
+    assert not [pin for pin in pins(f"docker/{image}.txt") if "airflow" in pin]

@@ -7,10 +7,10 @@ stale, 7 a dependency is down. Data goes to standard output, everything else to 
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import sys
 from datetime import datetime
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from continuous_training.core.errors import ContinuousTrainingError
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 LONGEST_REASON = 500
-_MODULES = {"manifests", "replay", "run", "scorecard", "step"}
-"""Commands in a module of the same name; loading one costs seconds."""
+FILES = ("manifests", "replay", "run", "scorecard", "serve", "step")
+"""Commands with a file of their own, which is loaded only for them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,9 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(options: argparse.Namespace) -> int:
-    if options.command in _MODULES:
-        module = importlib.import_module(f"continuous_training.cli.{options.command}")
-        return int(getattr(module, options.command)(options))
+    if options.command in FILES:
+        module = import_module(f"continuous_training.cli.{options.command}")
+        code: int = getattr(module, options.command)(options)
+        return code
     if options.command in {"lint", "schema", "explain", "suggest-expectations"}:
         from continuous_training.cli import author
 
@@ -111,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     _scorecard_parser(commands)
     _operate_parsers(commands)
     _manifests_parser(commands)
+    _serve_parser(commands)
 
     step = commands.add_parser(
         "step", help="do one step of a run (what Airflow tasks and pods call; reads CT_SPEC and CT_RUN)"
@@ -206,3 +208,26 @@ def _manifests_parser(commands: argparse._SubParsersAction[argparse.ArgumentPars
         manifests.add_argument(
             f"--{plane}", metavar="NAME", default=name, help=f"namespace where {what} (default: {name})"
         )
+
+
+def _serve_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    serve = commands.add_parser("serve", help="answer requests with one bundle in the foreground, as in a container")
+    serve.add_argument(
+        "bundle", nargs="?", help="folder of the bundle, or its digest in the artefact store (or CT_BUNDLE)"
+    )
+    serve.add_argument("--model", help="refuse a bundle of another model (or CT_MODEL)")
+    serve.add_argument(
+        "--version", help="sent with every answer (or CT_VERSION; default: the first digits of the bundle's digest)"
+    )
+    serve.add_argument("--fence", help="sent with every answer (or CT_FENCE; default: 1)")
+    serve.add_argument("--host", help="IPv4 address to listen on (default: 127.0.0.1)")
+    serve.add_argument("--port", help="0 takes a free one (default: 8080)")
+    serve.add_argument(
+        "--allow-host",
+        dest="hosts",
+        action="append",
+        metavar="NAME",
+        help="a name to be called by beside 127.0.0.1 and localhost, such as the Service's; *.example.com allows every "
+        "name below, * every name; may be repeated (or CT_HOSTS, with commas)",
+    )
+    serve.add_argument("--drain", help="seconds to go on answering after SIGTERM (default: 5)")

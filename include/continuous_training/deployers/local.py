@@ -6,9 +6,6 @@ supervisor swaps servers on one listening socket, so no request is lost, and kee
 """
 
 import contextlib
-import http.client
-import json
-import math
 import os
 import signal
 import socket
@@ -22,13 +19,10 @@ from pydantic import Field
 
 from continuous_training.core.errors import Conflict, DeploymentFailed
 from continuous_training.deployers.base import Deployer, Release
+from continuous_training.deployers.golden import LOOPBACK, golden_problem
 from continuous_training.deployers.handover import Pointer, ServingFolder, Status
 from continuous_training.deployers.processes import STARTUP_SECONDS, ServerProcess, environment, python
 from continuous_training.settings import Settings
-
-LOOPBACK = "127.0.0.1"
-TOLERANCE = 1e-9
-"""Largest difference, absolute or relative, between a golden answer and the same answer over HTTP."""
 
 _POLL_SECONDS = 0.1
 _STOP_SECONDS = 30.0
@@ -176,47 +170,10 @@ def _smoke_test(pointer: Pointer) -> None:
             problem = server.report(STARTUP_SECONDS)
             if problem is None:
                 problem = f"it was not ready within {STARTUP_SECONDS:g} s"
-            problem = problem or _golden_problem(Path(pointer.folder), listener.getsockname()[1])
+            problem = problem or golden_problem(Path(pointer.folder), listener.getsockname()[1])
         if problem:
             log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
             raise _failure(pointer, f"smoke test: {problem}", log.read())
-
-
-def _golden_problem(bundle: Path, port: int) -> str:
-    """Return what is wrong with the answers to the golden rows over HTTP; empty when nothing is."""
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=STARTUP_SECONDS)
-    try:
-        golden = json.loads((bundle / "golden.json").read_bytes())
-        body = json.dumps({"dataframe_records": golden["rows"]})
-        connection.request("POST", "/invocations", body, {"Content-Type": "application/json"})
-        response = connection.getresponse()
-        answer = response.read()
-        if response.status != http.client.OK:
-            return f"the golden rows were answered with HTTP {response.status}: {answer[:500].decode(errors='replace')}"
-        predictions = json.loads(answer)["predictions"]
-    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
-        return f"the golden rows could not be asked ({type(error).__name__}: {error})"
-    finally:
-        connection.close()
-    if not same(golden["predictions"], predictions):
-        return f"the golden rows were answered {str(predictions)[:200]}, in training {str(golden['predictions'])[:200]}"
-    return ""
-
-
-def same(expected: object, answered: object) -> bool:
-    """Tell whether two answers are the same: lists of the same length, numbers finite and within 1e-9.
-
-    >>> same([0.25], [0.25 + 1e-12]), same([0.25], [0.2501]), same([[0.25]], [[float("nan")]])
-    (True, False, False)
-    """
-    if isinstance(expected, list) and isinstance(answered, list):
-        return len(expected) == len(answered) and all(map(same, expected, answered))
-    return (
-        isinstance(expected, int | float)
-        and isinstance(answered, int | float)
-        and math.isfinite(answered)
-        and math.isclose(expected, answered, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
-    )
 
 
 def _end_supervisor(folder: ServingFolder) -> None:

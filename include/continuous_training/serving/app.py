@@ -1,4 +1,4 @@
-"""The HTTP side of one release: `POST /invocations`, `GET /ping`, `GET /version`.
+"""The HTTP side of one release: `POST /invocations`, `GET /ping`, `GET /version`, `GET /v2/health/live` and `ready`.
 
 Every answer carries the headers `ct-version` and `ct-fence`, so that a caller knows who answered. A refusal is JSON with
 `error_code` and `message`, like MLflow's. Nothing else is offered: no pages, no cross-origin access, no tracebacks.
@@ -51,21 +51,32 @@ class ModelApp:
         Its model, loaded.
     hosts
         Names a request may call this server by. A server on loopback answers to loopback's own names only: else any
-        web page could reach it under a name of its own that it makes resolve to loopback.
+        web page could reach it under a name of its own that it makes resolve to loopback. The health of a server is
+        told under any name, since Kubernetes asks by the address of the pod.
+
+    Attributes
+    ----------
+    ready
+        Set it once the golden rows were answered as in training.
+    retiring
+        Set it before the server ends: it is not ready any more, and asks its clients to leave.
     """
 
     def __init__(self, release: Release, bundle: Bundle, hosts: Sequence[str]) -> None:
+        self.ready = False
         self.retiring = False
         self._release = release
         self._bundle = bundle
         self._threads: anyio.CapacityLimiter | None = None
+        by_name = [Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)]
         self._routes = Starlette(
             routes=[
-                Route("/invocations", self._invocations, methods=["POST"]),
-                Route("/ping", self._ping),
-                Route("/version", self._version),
+                Route("/invocations", self._invocations, methods=["POST"], middleware=by_name),
+                Route("/ping", self._live, middleware=by_name),
+                Route("/version", self._version, middleware=by_name),
+                Route("/v2/health/live", self._live),
+                Route("/v2/health/ready", self._ready),
             ],
-            middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)],
             exception_handlers={HTTPException: _refuse_route},
         )
 
@@ -83,8 +94,12 @@ class ModelApp:
 
         await self._routes(scope, receive, send_signed)
 
-    async def _ping(self, _: Request) -> Response:
+    async def _live(self, _: Request) -> Response:
         return Response(status_code=HTTPStatus.OK)
+
+    async def _ready(self, _: Request) -> Response:
+        ready = self.ready and not self.retiring
+        return Response(status_code=HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE)
 
     async def _version(self, _: Request) -> Response:
         return JSONResponse(self._release.model_dump(include={"model", "version", "fence", "bundle"}))
@@ -139,7 +154,7 @@ def _refuse(status: HTTPStatus, message: str) -> Response:
 
 def _refuse_route(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    allowed = "use POST /invocations, GET /ping or GET /version"
+    allowed = "use POST /invocations, GET /ping, /version, /v2/health/live or /v2/health/ready"
     return JSONResponse(
         {"error_code": HTTPStatus(error.status_code).name, "message": allowed}, error.status_code, error.headers
     )

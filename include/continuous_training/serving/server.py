@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from continuous_training.deployers.golden import LOOPBACK
 from continuous_training.deployers.handover import Pointer
 from continuous_training.deployers.processes import READY, REPORT_BYTES, RETIRE
 from continuous_training.serving.app import ModelApp
@@ -25,7 +26,6 @@ from continuous_training.trainers.bundle import MANIFEST, load_bundle
 if TYPE_CHECKING:
     from continuous_training.trainers.bundle import Bundle
 
-LOOPBACK = "127.0.0.1"
 RETIREMENT_SECONDS = 10.0
 """An idle connection is closed after 5 s anyway; one that is still open by then is closed between two requests."""
 
@@ -40,9 +40,9 @@ Without them a server with a LightGBM model starts in a fifth of the time and a 
 
 
 class ModelServer(uvicorn.Server):
-    """A server that reports on the control channel when it is ready and obeys it afterwards."""
+    """A server that loses no request when it ends."""
 
-    def __init__(self, app: ModelApp, control: socket.socket) -> None:
+    def __init__(self, app: ModelApp) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -56,24 +56,6 @@ class ModelServer(uvicorn.Server):
             )
         )
         self._app = app
-        self._control = control
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to answer, then report."""
-        await super().startup(sockets)
-        asyncio.get_running_loop().add_reader(self._control, self._hear)
-        self._control.send(READY)
-
-    def _hear(self) -> None:
-        self._app.retiring = self._control.recv(REPORT_BYTES) == RETIRE
-        if not self._app.retiring:
-            asyncio.get_running_loop().remove_reader(self._control)
-        self._accept_nothing_more()
-        self.should_exit = True
-
-    def _accept_nothing_more(self) -> None:
-        for server in self.servers:
-            server.close()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept nothing more and end; when retiring, let clients leave before their connections are closed.
@@ -87,6 +69,32 @@ class ModelServer(uvicorn.Server):
             await asyncio.sleep(0.05)
         await super().shutdown(sockets)
 
+    def _accept_nothing_more(self) -> None:
+        for server in self.servers:
+            server.close()
+
+
+class SupervisedServer(ModelServer):
+    """A server that reports on the control channel when it is ready and obeys it afterwards."""
+
+    def __init__(self, app: ModelApp, control: socket.socket) -> None:
+        super().__init__(app)
+        self._control = control
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer, then report."""
+        await super().startup(sockets)
+        asyncio.get_running_loop().add_reader(self._control, self._hear)
+        self._app.ready = True
+        self._control.send(READY)
+
+    def _hear(self) -> None:
+        self._app.retiring = self._control.recv(REPORT_BYTES) == RETIRE
+        if not self._app.retiring:
+            asyncio.get_running_loop().remove_reader(self._control)
+        self._accept_nothing_more()
+        self.should_exit = True
+
 
 def main(listener_number: str, control_number: str, pointer_text: str) -> int:
     """Answer requests until told to end."""
@@ -95,18 +103,19 @@ def main(listener_number: str, control_number: str, pointer_text: str) -> int:
     listener = socket.socket(fileno=int(listener_number))
     pointer = Pointer.model_validate_json(pointer_text)
     try:
-        bundle = _load(Path(pointer.folder))
+        bundle = load_verified(Path(pointer.folder))
     except Exception as error:
         logging.getLogger(__name__).exception("%s version %s cannot be served", pointer.model, pointer.version)
         control.send(f"{type(error).__name__}: {error}".encode()[:REPORT_BYTES])
         return 1
     host = listener.getsockname()[0]
     app = ModelApp(pointer, bundle, hosts=[host, "localhost"] if host == LOOPBACK else ["*"])
-    ModelServer(app, control).run(sockets=[listener])
+    SupervisedServer(app, control).run(sockets=[listener])
     return 0
 
 
-def _load(folder: Path) -> Bundle:
+def load_verified(folder: Path) -> Bundle:
+    """Return the model in `folder` once it has answered its golden rows as in training; import only what that takes."""
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):  # load_bundle says better what is wrong
         kind = json.loads((folder / MANIFEST).read_bytes())["trainer"]["kind"]
         for name in _NOT_NEEDED.get(kind, ()):

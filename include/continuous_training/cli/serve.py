@@ -1,0 +1,37 @@
+"""`ct serve`: answer requests with one bundle, in the foreground."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from continuous_training.core.errors import UsageError
+from continuous_training.serving.standalone import Wanted
+from continuous_training.serving.standalone import serve as answer
+from continuous_training.settings import Settings
+
+if TYPE_CHECKING:
+    import argparse
+
+VARIABLES = ("bundle", "model", "version", "fence", "hosts")
+"""Options that a variable may give: `CT_BUNDLE`, `CT_MODEL`, `CT_VERSION`, `CT_FENCE`, `CT_HOSTS` (with commas)."""
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Serve until told to end."""
+    told = {name: value for name in Wanted.model_fields if (value := getattr(options, name)) is not None}
+    for name in VARIABLES:
+        value = os.environ.get(f"CT_{name.upper()}")
+        if value and name not in told:
+            told[name] = value.split(",") if name == "hosts" else value
+    try:
+        wanted = Wanted.model_validate(told)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = str(first["loc"][0])
+        seen = "is not given" if first["type"] == "missing" else f"is {first['input']!r}: {first['msg']}"
+        variable = f" or CT_{name.upper()}" if name in VARIABLES else ""
+        raise UsageError(f"{name} {seen}; correct the argument{variable}; a retry gives the same") from None
+    return answer(wanted, Settings.from_environment())
