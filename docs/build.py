@@ -372,7 +372,7 @@ def _variables(options: dict[str, str]) -> Iterator[tuple[str, ...]]:
     plain = Settings.from_environment({"CT_HOME": "/<home>"})
     for option, variable in options.items():
         value = getattr(plain, option)
-        text = json.dumps(value) if isinstance(value, dict) else value
+        text = value if isinstance(value, str) else json.dumps(value)
         text = (
             "<here>/.ct" if option == "home" else text.replace(str(Path.cwd()), "<here>").replace("/<home>", "<home>")
         )

@@ -16,6 +16,7 @@ from kubernetes import client, config
 
 ROOT = Path(__file__).resolve().parents[2]
 WORK_IMAGE = "continuous-training-work:test"
+SERVE_IMAGE = "continuous-training-serve:test"
 BASE_IMAGE = os.environ.get("CT_TEST_BASE_IMAGE", "python:3.11-slim-bookworm")
 USER = 10001
 
@@ -36,15 +37,25 @@ class Namespace:
         return self.api.list_namespaced_pod(self.name).items
 
 
+def built(dockerfile: str, tag: str) -> str:
+    if "DOCKER_HOST" not in os.environ or shutil.which("docker") is None:
+        pytest.skip("no Docker engine: DOCKER_HOST is not set")
+    build = ["docker", "build", "-q", "-f", f"docker/{dockerfile}", "--build-arg", f"BASE_IMAGE={BASE_IMAGE}"]
+    done = subprocess.run([*build, "-t", tag, "."], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return tag
+
+
 @pytest.fixture(scope="session")
 def work_image() -> str:
     """Build the image of the work steps for real."""
-    if "DOCKER_HOST" not in os.environ or shutil.which("docker") is None:
-        pytest.skip("no Docker engine: DOCKER_HOST is not set")
-    build = ["docker", "build", "-q", "-f", "docker/work.Dockerfile", "--build-arg", f"BASE_IMAGE={BASE_IMAGE}"]
-    done = subprocess.run([*build, "-t", WORK_IMAGE, "."], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return WORK_IMAGE
+    return built("work.Dockerfile", WORK_IMAGE)
+
+
+@pytest.fixture(scope="session")
+def serve_image() -> str:
+    """Build the image of the model server for real."""
+    return built("serve.Dockerfile", SERVE_IMAGE)
 
 
 @pytest.fixture(scope="module")

@@ -215,10 +215,10 @@ def _refusal(verb: str, subject: Manifest, error: ApiException) -> Exception:
         return ClusterUnavailable(f"{what}; what served before keeps serving; a retry goes on")
     if error.status == 409:  # noqa: PLR2004
         return Superseded(f"{what}; a retry reads it again")
-    return DeploymentFailed(f"{what}. {_remedy(error.status, said, subject)}; a retry before that gives the same")
+    return DeploymentFailed(f"{what}. {_remedy(verb, error.status, said, subject)}; a retry before that gives the same")
 
 
-def _remedy(status: int, said: str, subject: Manifest) -> str:
+def _remedy(verb: str, status: int, said: str, subject: Manifest) -> str:
     namespace = subject["metadata"].get("namespace", "")
     if status == 401:  # noqa: PLR2004
         return "The credentials are not accepted: renew those in KUBECONFIG, or the service account's token"
@@ -229,7 +229,11 @@ def _remedy(status: int, said: str, subject: Manifest) -> str:
             f"Let the namespace {namespace} enforce at most the Pod Security standard restricted, which these pods pass"
         )
     if status == 403:  # noqa: PLR2004
-        return f"Give the account that right in {namespace}: `ct manifests` prints the Role it needs"
+        rights = "create and patch" if verb == "apply" else verb
+        resource = _PLURALS.get(subject["kind"], "pods")
+        return (
+            f"Give the account the right to {rights} {resource} in {namespace}: `ct manifests` prints the Role it needs"
+        )
     if status == 404:  # noqa: PLR2004
         return f"Create the namespace {namespace} first: `ct manifests` prints it with its Roles, or name another one"
     return "Correct deployment in the model file"
