@@ -13,7 +13,8 @@ from served_model import MODEL, home, release, settings, trained  # noqa: F401 -
 KINDS = get_args(get_args(AnyDeployer)[0])
 ADAPTER = TypeAdapter(AnyDeployer)
 
-REQUIRED = {"kubernetes": {"image": "registry.example.com/serve@sha256:" + "0" * 64}}
+IMAGE = {"image": "registry.example.com/serve@sha256:" + "0" * 64}
+REQUIRED = {"kserve": IMAGE, "kubernetes": IMAGE}
 HERE = [kind for kind in KINDS if kind in (Local, Nowhere)]  # the others need a cluster: tests/kubernetes
 
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)

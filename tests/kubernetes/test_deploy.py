@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 from kubernetes.client import models as k8s
+from kubernetes.client.exceptions import ApiException
 
 from continuous_training.core.errors import ClusterUnavailable, Conflict, DeploymentFailed
-from continuous_training.deployers import KubernetesService
+from continuous_training.deployers import KServe, KubernetesService
 from continuous_training.deployers.base import Release
 from continuous_training.deployers.planes import RIGHTS, serving_plane
 from continuous_training.settings import Settings
@@ -20,9 +23,10 @@ from continuous_training.storage import Store
 from continuous_training.trainers.bundle import load_bundle
 from kubernetes import client, config
 from served_model import FEATURES, MODEL, make_rows, records, train
+from services import wait_until
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.docker]
 
@@ -299,3 +303,67 @@ def test_a_missing_definition_a_missing_namespace_and_no_cluster_are_told_apart(
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
     with pytest.raises(ClusterUnavailable, match="the cluster does not answer"):
         cluster.deploy(3)
+
+
+@pytest.fixture
+def kserve_installed(cluster: Cluster) -> Iterator[client.CustomObjectsApi]:
+    """Install the definition of KServe's InferenceService, without KServe."""
+    definition = yaml.safe_load((Path(__file__).parent / "inferenceservices.yaml").read_text())
+    name, version = definition["metadata"]["name"], definition["spec"]["versions"][0]["name"]
+    extensions, objects = client.ApiextensionsV1Api(cluster.api), client.CustomObjectsApi(cluster.api)
+    extensions.create_custom_resource_definition(definition)
+    try:
+        wait_until(lambda: is_served(objects, definition["spec"]["group"], version), "the API of KServe", 60)
+        yield objects
+    finally:
+        extensions.delete_custom_resource_definition(name)
+
+
+def is_served(objects: client.CustomObjectsApi, group: str, version: str) -> bool:
+    try:
+        objects.list_cluster_custom_object(group, version, "inferenceservices")
+    except ApiException:
+        return False
+    return True
+
+
+def test_kserve_gets_its_champion_and_one_that_does_not_get_ready_is_put_back(
+    cluster: Cluster, kserve_installed: client.CustomObjectsApi
+) -> None:
+    at = ("serving.kserve.io", "v1beta1", cluster.namespace.name, "inferenceservices", MODEL)
+    deployer = KServe.model_validate(cluster.deployer().model_dump(exclude={"kind", "via", "service_monitor"}))
+
+    def deploy(fence: int, seconds: str) -> str:
+        release = Release(model=MODEL, version=str(fence), fence=fence, bundle=cluster.digests["a"])
+        patient = KServe.model_validate(deployer.model_dump() | {"startup": seconds})
+        return patient.deploy(release, cluster.bundles["a"], settings=cluster.settings)
+
+    def become_ready() -> None:  # what KServe's own controller does when the pods answer
+        live = wait_until(lambda: found(kserve_installed, at), "the InferenceService", 60)
+        ready = {"type": "Ready", "status": "True"}
+        status = {
+            "url": "http://flights.example.com",
+            "observedGeneration": live["metadata"]["generation"],
+            "conditions": [ready],
+        }
+        kserve_installed.patch_namespaced_custom_object_status(*at, {"status": status})
+
+    with pytest.raises(DeploymentFailed, match=r"KServe has said nothing of it(?s:.)*everything was deleted again"):
+        deploy(1, "1 second")
+    assert found(kserve_installed, at) is None
+    with ThreadPoolExecutor(1) as beside:
+        controller = beside.submit(become_ready)
+        assert deploy(1, "60 seconds") == "http://flights.example.com"
+        controller.result()
+    first = found(kserve_installed, at)
+    with pytest.raises(DeploymentFailed, match="What served before keeps serving"):
+        deploy(2, "1 second")
+    assert found(kserve_installed, at)["spec"] == first["spec"]
+
+
+def found(objects: client.CustomObjectsApi, at: tuple[str, ...]) -> Any:
+    try:
+        return objects.get_namespaced_custom_object(*at)
+    except ApiException as error:
+        assert error.status == 404, error
+        return None

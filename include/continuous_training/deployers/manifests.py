@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from continuous_training.deployers.pods import (
     LABEL,
     OURS,
     PORT,
     Manifest,
+    ServedPods,
     labels,
     marks,
     object_name,
@@ -29,35 +30,35 @@ def render(service: KubernetesService, release: Release, artefacts: str) -> list
 
     The number of pods is left to the HorizontalPodAutoscaler: it belongs to whoever scales.
     """
-    selector = {name: value for name, value in labels(release).items() if name != f"{LABEL}/managed-by"}
-    kinds: list[tuple[str, str, Any]] = [
+    selector = selected(release)
+    ports = [{"name": "http", "protocol": "TCP", "port": 80, "targetPort": "http"}]
+    kinds: list[tuple[str, str, Manifest]] = [
         ("apps/v1", "Deployment", _deployment(service, release, artefacts, selector)),
-        ("networking.k8s.io/v1", "NetworkPolicy", _network_policy(service, selector)),
-        (
-            "v1",
-            "Service",
-            {"selector": selector, "ports": [{"name": "http", "protocol": "TCP", "port": 80, "targetPort": "http"}]},
-        ),
+        ("networking.k8s.io/v1", "NetworkPolicy", network_policy(service, release)),
+        ("v1", "Service", {"selector": selector, "ports": ports}),
         ("policy/v1", "PodDisruptionBudget", {"maxUnavailable": 1, "selector": {"matchLabels": selector}}),
         ("autoscaling/v2", "HorizontalPodAutoscaler", _autoscaler(service, release)),
     ]
     if service.service_monitor:
         monitored = {"selector": {"matchLabels": labels(release)}, "endpoints": [{"port": "http", "path": "/metrics"}]}
         kinds.append(("monitoring.coreos.com/v1", "ServiceMonitor", monitored))
-    return [
-        {
-            "apiVersion": version,
-            "kind": kind,
-            "metadata": {
-                "name": object_name(release.model),
-                "namespace": service.namespace,
-                "labels": labels(release),
-                "annotations": marks(release),
-            },
-            "spec": spec,
-        }
-        for version, kind, spec in kinds
-    ]
+    return [made(version, kind, service.namespace, release, spec) for version, kind, spec in kinds]
+
+
+def made(version: str, kind: str, namespace: str, release: Release, spec: Manifest) -> Manifest:
+    """Return one object that says whose it is and which release it serves."""
+    metadata = {
+        "name": object_name(release.model),
+        "namespace": namespace,
+        "labels": labels(release),
+        "annotations": marks(release),
+    }
+    return {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def selected(release: Release) -> dict[str, str]:
+    """Return the labels by which the pods of a model are found, whatever the release."""
+    return {name: value for name, value in labels(release).items() if name != f"{LABEL}/managed-by"}
 
 
 def _deployment(service: KubernetesService, release: Release, artefacts: str, selector: dict[str, str]) -> Manifest:
@@ -85,7 +86,7 @@ def _deployment(service: KubernetesService, release: Release, artefacts: str, se
     }
 
 
-def _network_policy(service: KubernetesService, selector: dict[str, str]) -> Manifest:
+def network_policy(service: ServedPods, release: Release) -> Manifest:
     """Let in requests from the pods' own namespace and the callers', and out only what fetches a bundle."""
     callers: list[Manifest] = [{"podSelector": {}}]
     callers += [
@@ -94,7 +95,7 @@ def _network_policy(service: KubernetesService, selector: dict[str, str]) -> Man
     names = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
     store = [{"protocol": "TCP", "port": port} for port in service.store_ports]
     return {
-        "podSelector": {"matchLabels": selector},
+        "podSelector": {"matchLabels": selected(release)},
         "policyTypes": ["Ingress", "Egress"],
         "ingress": [{"from": callers, "ports": [{"protocol": "TCP", "port": PORT}]}],
         "egress": [{"ports": [*names, *store]}],

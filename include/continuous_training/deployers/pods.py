@@ -74,6 +74,12 @@ class ServedPods(Deployer):
         max_length=50,
         description="Names that clients call the servers by, besides the Service's own: an ingress's; `*` allows every name.",
     )
+    callers: tuple[str, ...] = Field(
+        (), max_length=50, description="Namespaces whose pods may send requests, besides the pods' own."
+    )
+    store_ports: tuple[int, ...] = Field(
+        (443,), max_length=20, description="TCP ports that the pods may connect to: those of the artefact store."
+    )
     startup: Duration = Field(
         "5 minutes",
         validate_default=True,

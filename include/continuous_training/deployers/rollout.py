@@ -6,7 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from continuous_training.core.errors import Conflict, DeploymentFailed
-from continuous_training.deployers.pods import OURS, Manifest
+from continuous_training.deployers.claims import fence
+from continuous_training.deployers.pods import Manifest
 
 if TYPE_CHECKING:
     from continuous_training.deployers.base import Release
@@ -53,15 +54,6 @@ def await_rollout(cluster: Cluster, deployment: Manifest, release: Release, seco
         if problem:
             raise DeploymentFailed(problem)
         time.sleep(_POLL_SECONDS)
-
-
-def fence(live: Manifest) -> int:
-    """Return the fence that a live object was applied with, 0 before the first.
-
-    >>> fence({"metadata": {"annotations": {"continuous-training/fence": "7"}}}), fence({"metadata": {}})
-    (7, 0)
-    """
-    return int(live["metadata"].get("annotations", {}).get(f"{OURS}/fence", 0))
 
 
 def pod_problem(pod: Manifest, *, late: bool) -> str:

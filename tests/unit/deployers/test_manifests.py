@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from pathlib import Path
 
 import kubernetes_validate
 import pytest
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 
 from continuous_training.cli.manifests import _place
 from continuous_training.core.errors import UsageError
-from continuous_training.deployers import KubernetesService
+from continuous_training.deployers import KServe, KubernetesService
 from continuous_training.deployers.base import Release
 from continuous_training.deployers.planes import RIGHTS, serving_plane, work_plane
 from continuous_training.deployers.rollout import pod_problem
@@ -166,6 +167,40 @@ def test_a_store_that_no_pod_sees_is_refused():
 def test_fewer_pods_at_most_than_at_least_are_refused():
     with pytest.raises(ValidationError, match="min is 4, more than max, which is 2"):
         service(replicas={"min": 4, "max": 2})
+
+
+def test_kserve_gets_the_same_pod_and_its_own_names():
+    given = {"image": IMAGE, "namespace": "serving", "replicas": {"min": 3, "max": 7}, "cpu_target": 55}
+    inference, policy = KServe(**given).manifests(RELEASE, SETTINGS)
+    predictor = inference["spec"]["predictor"]
+    assert (predictor["minReplicas"], predictor["maxReplicas"], predictor["scaleTarget"]) == (3, 7, 55)
+    [container] = predictor["containers"]
+    assert container == {**server(), "name": "kserve-container"}
+    assert restricted_problems(predictor) == []
+    assert policy["spec"]["podSelector"]["matchLabels"].items() <= predictor["labels"].items()
+
+
+def test_a_payload_for_kserve_has_only_fields_of_its_definition():
+    [inference, _] = KServe(
+        image=IMAGE, secret="s", service_account="a", volumes=[{"claim": "c", "path": "/c"}]
+    ).manifests(RELEASE, SETTINGS)
+    definition = yaml.safe_load((Path(__file__).parents[2] / "kubernetes" / "inferenceservices.yaml").read_text())
+    schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    assert unknown_fields(inference["spec"], schema["properties"]["spec"]) == []
+    assert unknown_fields({"predictor": {"replicas": 1}}, schema["properties"]["spec"]) == ["predictor.replicas"]
+
+
+def unknown_fields(value, schema, place=""):
+    """Return the fields that the API server would drop, as it does without a word."""
+    if isinstance(value, list):
+        return [name for each in value for name in unknown_fields(each, schema["items"], place)]
+    if not isinstance(value, dict) or "properties" not in schema:
+        return []
+    unknown = [f"{place}{name}" for name in value if name not in schema["properties"]]
+    known = [name for name in value if name in schema["properties"]]
+    return unknown + [
+        field for name in known for field in unknown_fields(value[name], schema["properties"][name], f"{place}{name}.")
+    ]
 
 
 def test_gitops_leaves_the_cluster_alone(tmp_path, monkeypatch):
