@@ -23,7 +23,19 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 LANGUAGES = {"yaml", "python", "console", "diff", "text"}
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#:]*)(?:#([^)]*))?\)")  # addresses on the web have a colon: nobody fetches them here
-ELSEWHERE = {"airflow", "cp", "docker", "export", "grep", "pip", "python", "sed"}  # programs that are not ours
+ELSEWHERE = {
+    "airflow",
+    "cp",
+    "docker",
+    "export",
+    "git",
+    "grep",
+    "helm",
+    "kubectl",
+    "pip",
+    "python",
+    "sed",
+}  # programs that are not ours
 READ_ONLY = {"lint", "schema", "explain", "suggest-expectations", "history", "verify"}
 SAID_NO = 3  # an answer of the gate, not an error
 
