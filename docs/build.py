@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import Any
 
 from continuous_training import cli, suites
+from continuous_training.allowed import Allowed
 from continuous_training.core import errors
 from continuous_training.core.quality import METRICS
 from continuous_training.core.run import Request
@@ -354,6 +355,18 @@ def _settings() -> Iterator[str]:
         ("option", "default", "meaning"),
         [(f"`{name}`", f"`{each['default']}`", each["description"]) for name, each in others.items()],
     )
+    yield "## What model files may ask for: `CT_ALLOWED`"
+    yield (
+        "A JSON object with these keys; `*` and `?` in a name stand for any characters and for one, and what is not given allows "
+        "everything. `ct lint` and Airflow refuse a model file that asks for more."
+    )
+    yield _table(
+        ("key", "default", "meaning"),
+        [
+            (f"`{name}`", f"`{json.dumps(field.default)}`", field.description or "")
+            for name, field in Allowed.model_fields.items()
+        ],
+    )
     for each in info["connection-types"]:
         hook = getattr(hooks, each["hook-class-name"].rpartition(".")[2])
         behaviour = each["ui-field-behaviour"]
@@ -370,9 +383,10 @@ def _settings() -> Iterator[str]:
 
 def _variables(options: dict[str, str]) -> Iterator[tuple[str, ...]]:
     plain = Settings.from_environment({"CT_HOME": "/<home>"})
+    told = plain.to_environment()
     for option, variable in options.items():
-        value = getattr(plain, option)
-        text = value if isinstance(value, str) else json.dumps(value)
+        value = getattr(plain, option) if option != "allowed" else told[variable]
+        text = json.dumps(value) if isinstance(value, dict) else value
         text = (
             "<here>/.ct" if option == "home" else text.replace(str(Path.cwd()), "<here>").replace("/<home>", "<home>")
         )

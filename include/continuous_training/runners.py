@@ -21,10 +21,15 @@ class Resources(Frozen):
     memory: str = Field("2Gi", pattern=r"^\d+(\.\d+)?(Ki|Mi|Gi|Ti)?$")
 
 
+_NAME = r"^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$"
+_LABEL_KEY = r"^([a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?$"
+_LABEL_VALUE = r"^([A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?)?$"
+
+
 class Volume(Frozen):
     """A PersistentVolumeClaim of the runner's namespace that every pod sees as a folder."""
 
-    claim: str = Field(pattern=r"^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$", description="Name of the claim.")
+    claim: str = Field(pattern=_NAME, description="Name of the claim.")
     path: str = Field(
         pattern=r"^(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$", max_length=500, description="Folder of the pod it appears at."
     )
@@ -39,6 +44,26 @@ class Volume(Frozen):
         return path
 
 
+class Toleration(Frozen):
+    """A taint of nodes that pods put up with, such as that of spot nodes."""
+
+    key: str = Field(pattern=_LABEL_KEY, description="Key of the taint.")
+    value: str | None = Field(None, pattern=_LABEL_VALUE, description="Value of the taint; any when it is not given.")
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
+        None, description="Effect of the taint; any when it is not given."
+    )
+
+
+class Nodes(Frozen):
+    """Nodes with one of some values of a label: `{key: topology.kubernetes.io/zone, values: [a, b]}`."""
+
+    key: str = Field(pattern=_LABEL_KEY, description="Key of the label.")
+    values: tuple[Annotated[str, Field(pattern=_LABEL_VALUE)], ...] = Field(min_length=1, max_length=50)
+    weight: int | None = Field(
+        None, ge=1, le=100, description="How much such a node is preferred; without it pods run on no other."
+    )
+
+
 TAKEN = ("/work", "/tmp", "/airflow", "/opt/ct")  # noqa: S108 - folders of the pod
 
 
@@ -51,16 +76,41 @@ class Kubernetes(Frozen):
     resources: Resources = Field(default_factory=Resources)
     secret: str | None = Field(
         None,
-        pattern=r"^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$",
+        pattern=_NAME,
         description="Kubernetes Secret whose keys become environment variables: store, registry and source credentials.",
     )
     volumes: tuple[Volume, ...] = Field(
         (), max_length=20, description="Claims that hold what is not in an object store: artefacts, Parquet sources."
     )
-    service_account: str | None = Field(None, pattern=r"^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$")
+    service_account: str | None = Field(None, pattern=_NAME)
+    nodes: tuple[Nodes, ...] = Field(
+        (), max_length=20, description="Nodes that pods may run on, and those that they rather run on."
+    )
+    tolerations: tuple[Toleration, ...] = Field(
+        (), max_length=20, description="Taints of nodes that pods put up with: spot nodes, for example."
+    )
+    priority_class: str | None = Field(None, pattern=_NAME, description="PriorityClass of the pods.")
+    queue: str | None = Field(
+        None,
+        pattern=_NAME,
+        description="LocalQueue of Kueue that pods wait in for their quota; raise `startup` to the longest wait.",
+    )
     startup: Duration = Field(
         "10 minutes", validate_default=True, description="How long a pod may wait for its node and image."
     )
+
+    def asked(self) -> dict[str, list[str]]:
+        """Return the names that the deployment must allow, by kind."""
+        one = {
+            "images": self.image,
+            "namespaces": self.namespace,
+            "service_accounts": self.service_account,
+            "secrets": self.secret,
+            "priority_classes": self.priority_class,
+            "queues": self.queue,
+        }
+        claims = [volume.claim for volume in self.volumes]
+        return {kind: [name] for kind, name in one.items() if name is not None} | {"claims": claims}
 
 
 AnyRunner = Annotated[Subprocess | Kubernetes, Field(discriminator="kind")]

@@ -8,6 +8,7 @@ from typing import Self
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from continuous_training.allowed import Allowed
 from continuous_training.core.errors import UsageError
 from continuous_training.core.frozen import Frozen
 
@@ -31,13 +32,14 @@ class Settings(Frozen):
     locations: dict[str, str] = Field(
         default_factory=dict, description="Names that `{name}` in a source path stands for."
     )
-    require_digests: bool = Field(
-        default=False, description="Whether images that pods run must be named by digest: `image@sha256:...`."
+    allowed: Allowed = Field(
+        default_factory=Allowed,
+        description="JSON object: the images, namespaces, secrets and other names that model files may use; any by default.",
     )
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Read `CT_HOME`, `CT_MODELS`, `CT_ARTEFACTS`, `CT_LEDGER`, `CT_LOCATIONS` (JSON), `MLFLOW_TRACKING_URI` and `CT_REQUIRE_DIGESTS`.
+        """Read `CT_HOME`, `CT_MODELS`, `CT_ARTEFACTS`, `CT_LEDGER`, `CT_LOCATIONS` and `CT_ALLOWED` (JSON) and `MLFLOW_TRACKING_URI`.
 
         Only `CT_HOME` matters at first (default: `.ct` in the working folder): the others default to places inside it,
         the model files to `include/models`.
@@ -52,7 +54,7 @@ class Settings(Frozen):
             ledger=environment.get("CT_LEDGER", f"sqlite:///{home / 'ledger.db'}"),
             registry=environment.get("MLFLOW_TRACKING_URI", f"sqlite:///{home / 'mlflow.db'}"),
             locations={"data": str(home / "data"), **locations},
-            require_digests=_yes("CT_REQUIRE_DIGESTS", environment.get("CT_REQUIRE_DIGESTS", "false")),
+            allowed=_allowed(environment.get("CT_ALLOWED", "{}")),
         )
 
     def to_environment(self) -> dict[str, str]:
@@ -63,15 +65,9 @@ class Settings(Frozen):
             "CT_ARTEFACTS": self.artefacts,
             "CT_LEDGER": self.ledger,
             "CT_LOCATIONS": json.dumps(self.locations),
+            "CT_ALLOWED": self.allowed.model_dump_json(exclude_defaults=True),
             "MLFLOW_TRACKING_URI": self.registry,
-            "CT_REQUIRE_DIGESTS": str(self.require_digests).lower(),
         }
-
-
-def _yes(name: str, text: str) -> bool:
-    if text.lower() not in {"true", "false"}:
-        raise UsageError(f"{name} is {text!r}; write true or false; a retry gives the same")
-    return text.lower() == "true"
 
 
 def _locations(text: str) -> dict[str, str]:
@@ -85,3 +81,16 @@ def _locations(text: str) -> dict[str, str]:
             '{"data": "/srv/data"}; a retry gives the same'
         )
         raise UsageError(msg) from None  # pydantic's own text shows values, which may hold credentials
+
+
+def _allowed(text: str) -> Allowed:
+    try:
+        return Allowed.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        msg = (
+            f"CT_ALLOWED is not a JSON object of names ({'.'.join(map(str, first['loc']))}: {first['msg']}); write for example "
+            f'{{"images": ["registry.example.com/*"], "digests": true}}; allowed are {", ".join(Allowed.model_fields)}; '
+            "a retry gives the same"
+        )
+        raise UsageError(msg) from None

@@ -220,7 +220,11 @@ class Airflow:
 
     def unpause(self, dag_id: str) -> None:
         """Let the DAG run."""
-        self._client.patch(f"/dags/{dag_id}", json={"is_paused": False}).raise_for_status()
+        self.change(f"/dags/{dag_id}", {"is_paused": False})
+
+    def change(self, path: str, fields: dict[str, Any]) -> None:
+        """Set fields of what is at `path`."""
+        self._client.patch(path, json=fields).raise_for_status()
 
     def trigger(self, dag_id: str, conf: dict[str, Any], run_id: str | None = None) -> httpx.Response:
         """Ask for a run as the trigger form does."""

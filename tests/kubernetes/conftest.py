@@ -8,8 +8,10 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from kubernetes.client import models as k8s
 
 from kubernetes import client, config
@@ -33,29 +35,61 @@ class Namespace:
     def api(self) -> client.CoreV1Api:
         return client.CoreV1Api(config.new_client_from_config(os.environ["KUBECONFIG"]))
 
-    def pods(self) -> list[k8s.V1Pod]:
-        return self.api.list_namespaced_pod(self.name).items
+    def pods(self, **labels: str) -> list[k8s.V1Pod]:
+        selector = ",".join(f"{name}={value}" for name, value in labels.items())
+        return self.api.list_namespaced_pod(self.name, label_selector=selector).items
 
+    def account(self, name: str, plane: list[dict[str, Any]], path: Path) -> Path:
+        """Make a service account with the rights of a plane, and write the file with which it reaches the cluster."""
+        rbac, core = client.RbacAuthorizationV1Api(self.api.api_client), self.api
+        core.create_namespaced_service_account(self.name, {"metadata": {"name": name}})
+        for each in plane:
+            if each["kind"] == "Role":
+                rbac.create_namespaced_role(self.name, each)
+            if each["kind"] == "RoleBinding":
+                rbac.create_namespaced_role_binding(self.name, each)
+        request = {"spec": {"audiences": None, "expirationSeconds": 3600}}
+        token = core.create_namespaced_service_account_token(name, self.name, request).status.token
+        reached = core.api_client.configuration
+        server = {"server": reached.host, "certificate-authority": reached.ssl_ca_cert}
+        document = {
+            "apiVersion": "v1", "kind": "Config", "current-context": "it",
+            "clusters": [{"name": "it", "cluster": server}],
+            "users": [{"name": name, "user": {"token": token}}],
+            "contexts": [{"name": "it", "context": {"cluster": "it", "user": name}}],
+        }  # fmt: skip
+        path.write_text(yaml.safe_dump(document))
+        return path
 
-def built(dockerfile: str, tag: str) -> str:
-    if "DOCKER_HOST" not in os.environ or shutil.which("docker") is None:
-        pytest.skip("no Docker engine: DOCKER_HOST is not set")
-    build = ["docker", "build", "-q", "-f", f"docker/{dockerfile}", "--build-arg", f"BASE_IMAGE={BASE_IMAGE}"]
-    done = subprocess.run([*build, "-t", tag, "."], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return tag
+    def end(self, pod: str) -> None:
+        """Take a pod away as the loss of its node does."""
+        self.api.delete_namespaced_pod(pod, self.name, grace_period_seconds=0)
 
 
 @pytest.fixture(scope="session")
-def work_image() -> str:
+def engine() -> None:
+    """Need a Docker engine, the one of the cluster's node."""
+    if "DOCKER_HOST" not in os.environ or shutil.which("docker") is None:
+        pytest.skip("no Docker engine: DOCKER_HOST is not set")
+
+
+@pytest.fixture(scope="session")
+def work_image(engine: None) -> str:
     """Build the image of the work steps for real."""
     return built("work.Dockerfile", WORK_IMAGE)
 
 
 @pytest.fixture(scope="session")
-def serve_image() -> str:
+def serve_image(engine: None) -> str:
     """Build the image of the model server for real."""
     return built("serve.Dockerfile", SERVE_IMAGE)
+
+
+def built(dockerfile: str, tag: str) -> str:
+    build = ["docker", "build", "-q", "-f", f"docker/{dockerfile}", "--build-arg", f"BASE_IMAGE={BASE_IMAGE}"]
+    done = subprocess.run([*build, "-t", tag, "."], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return tag
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +103,10 @@ def namespace() -> Iterator[Namespace]:
     made = Namespace(name, folder)
     api = made.api
     api.create_namespace(k8s.V1Namespace(metadata=k8s.V1ObjectMeta(name=name)))
+    quota = k8s.V1ResourceQuotaSpec(hard={"requests.memory": "100Gi"})
+    api.create_namespaced_resource_quota(
+        name, k8s.V1ResourceQuota(metadata=k8s.V1ObjectMeta(name="memory"), spec=quota)
+    )
     size = {"storage": "5Gi"}
     api.create_persistent_volume(
         k8s.V1PersistentVolume(

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.kubernetes, pytest.mark.docker]
 
 ROWS = make_rows(seed=3).head(5)
-ACCOUNT = "airflow-worker"
 
 
 @dataclass
@@ -124,28 +123,9 @@ def limit_to(kubeconfig: Path, cluster: Cluster, rights: list[Any]) -> None:
 
 @pytest.fixture(scope="module")
 def kubeconfig(namespace: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the file with which Airflow's worker reaches the cluster: a token, and the Role that `ct manifests` prints."""
-    api = config.new_client_from_config(os.environ["KUBECONFIG"])
-    core, rbac = client.CoreV1Api(api), client.RbacAuthorizationV1Api(api)
-    core.create_namespaced_service_account(namespace.name, {"metadata": {"name": ACCOUNT}})
-    for each in serving_plane(namespace.name, airflow=namespace.name):
-        if each["kind"] == "Role":
-            rbac.create_namespaced_role(namespace.name, each)
-        if each["kind"] == "RoleBinding":
-            rbac.create_namespaced_role_binding(namespace.name, each)
-    request = {"spec": {"audiences": None, "expirationSeconds": 3600}}
-    token = core.create_namespaced_service_account_token(ACCOUNT, namespace.name, request).status.token
-    document = {
-        "apiVersion": "v1", "kind": "Config", "current-context": "it",
-        "clusters": [{"name": "it", "cluster": {
-            "server": api.configuration.host, "certificate-authority": api.configuration.ssl_ca_cert,
-        }}],
-        "users": [{"name": ACCOUNT, "user": {"token": token}}],
-        "contexts": [{"name": "it", "context": {"cluster": "it", "user": ACCOUNT}}],
-    }  # fmt: skip
-    path = tmp_path_factory.mktemp("kube") / "config"
-    path.write_text(yaml.safe_dump(document))
-    return path
+    """Give the file with which Airflow's worker reaches the cluster, with the rights that `ct manifests` prints."""
+    plane = serving_plane(namespace.name, airflow=namespace.name)
+    return namespace.account("airflow-worker", plane, tmp_path_factory.mktemp("kube") / "config")
 
 
 @pytest.fixture(scope="module")

@@ -203,6 +203,19 @@ def test_a_wrong_model_file_may_have_any_name(name: str, model_files: Any) -> No
     assert round_trip(dags[dag_id]).dag_id == dag_id
 
 
+def test_a_model_that_asks_for_more_than_the_deployment_allows_hides_no_other(
+    model_files: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CT_ALLOWED", '{"images": ["ours/*"]}')
+    model_files(
+        right=small_model.document("right"),
+        wrong=small_model.document("wrong", runner={"kind": "kubernetes", "image": "docker.io/miner"}),
+    )
+    dags = build_dags()
+    assert set(dags) == {"right.train", "right.watch", "wrong.invalid"}
+    assert "'docker.io/miner' is not allowed" in dags["wrong.invalid"].doc_md
+
+
 def test_every_kind_of_broken_file_leaves_the_others_alone(model_files: Any) -> None:
     folder = model_files(
         right=small_model.document("right"),

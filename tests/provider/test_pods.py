@@ -101,6 +101,49 @@ def test_the_pod_can_write_to_empty_folders_only_and_knows_nobody_in_the_cluster
     assert spec["restartPolicy"] == "Never"
 
 
+def test_nodes_taints_priority_and_queue_are_what_the_scheduler_is_asked_for_and_the_pod_stays_valid() -> None:
+    placed = {
+        "nodes": [{"key": "zone", "values": ["a", "b"]}, {"key": "example.com/disk", "values": ["ssd"], "weight": 7}],
+        "tolerations": [{"key": "spot", "effect": "NoSchedule"}, {"key": "team", "value": "ml"}],
+        "priority_class": "batch",
+        "queue": "nightly",
+    }
+    rendered = pod(small_model.spec(runner=RUNNER | placed))
+    kubernetes.validate(rendered, "1.33", strict=True)
+    spec = rendered["spec"]
+    terms = spec["affinity"]["nodeAffinity"]
+    [needed] = terms["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    [preferred] = terms["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert needed["matchExpressions"] == [{"key": "zone", "operator": "In", "values": ["a", "b"]}]
+    assert preferred["preference"]["matchExpressions"] == [
+        {"key": "example.com/disk", "operator": "In", "values": ["ssd"]}
+    ]
+    assert preferred["weight"] == 7
+    assert spec["tolerations"] == [
+        {"key": "spot", "operator": "Exists", "effect": "NoSchedule"},
+        {"key": "team", "operator": "Equal", "value": "ml"},
+    ]
+    assert spec["priorityClassName"] == "batch"
+    assert rendered["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "nightly"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"nodes": [{"key": "zone", "values": []}]},
+        {"nodes": [{"key": "zone{{", "values": ["a"]}]},
+        {"nodes": [{"key": "zone", "values": ["a"], "weight": 101}]},
+        {"tolerations": [{"key": "spot", "effect": "Never"}]},
+        {"priority_class": "System"},
+        {"queue": "a/b"},
+        {"security_context": {"privileged": True}},
+    ],
+)
+def test_what_kubernetes_would_refuse_and_what_would_give_rights_cannot_be_said(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        small_model.spec(runner=RUNNER | wrong)
+
+
 def test_claims_are_folders_of_the_pod_and_the_pod_stays_valid() -> None:
     volumes = [{"claim": "lake", "path": "/data/lake", "read_only": True}, {"claim": "store", "path": "/store"}]
     rendered = pod(small_model.spec(runner=RUNNER | {"volumes": volumes}))

@@ -97,3 +97,15 @@ def test_the_ledger_is_not_shown_where_settings_are_printed() -> None:
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Settings.from_environment({}).home = "/elsewhere"
+
+
+def test_what_model_files_may_ask_for_is_passed_on() -> None:
+    settings = Settings.from_environment({"CT_ALLOWED": '{"images": ["ours/*"], "digests": true}'})
+    assert settings.allowed.images == ("ours/*",)
+    assert Settings.from_environment(settings.to_environment()).allowed == settings.allowed
+
+
+@pytest.mark.parametrize("wrong", ["no JSON", "[]", '{"pictures": ["a"]}', '{"images": "ours/*"}'])
+def test_a_wrong_list_of_what_is_allowed_is_refused_and_never_taken_for_everything(wrong: str) -> None:
+    with pytest.raises(UsageError, match="CT_ALLOWED is not a JSON object of names"):
+        Settings.from_environment({"CT_ALLOWED": wrong})

@@ -26,13 +26,14 @@ def lint(options: argparse.Namespace) -> int:
     if not path.exists():
         raise UsageError(f"{path} does not exist; name a model file or a folder of model files")
     if path.is_file():
-        load_spec(path)
+        _check_allowed(load_spec(path))
         _check_suite(path)
         print(f"{path.name}: ok")
         return 0
     specs, errors = load_specs(path)
-    for name in specs:
+    for name, spec in specs.items():
         try:
+            _check_allowed(spec)
             _check_suite(path / f"{name}.yaml")
         except SpecError as wrong:
             errors[name] = wrong
@@ -43,6 +44,14 @@ def lint(options: argparse.Namespace) -> int:
     if not specs and not errors:
         raise UsageError(f"{path} holds no .yaml file; put one model file for each model there")
     return SpecError.exit_code if errors else 0
+
+
+def _check_allowed(spec: ModelSpec) -> None:
+    """Refuse names that this deployment does not allow."""
+    allowed = Settings.from_environment().allowed
+    allowed.check(f"{spec.model}: deployment", spec.deployment.asked())
+    if spec.runner.kind != "subprocess":
+        allowed.check(f"{spec.model}: runner", spec.runner.asked())
 
 
 def _check_suite(path: Path) -> None:

@@ -46,3 +46,7 @@ class Deployer(Frozen):
             A newer fence is already served.
         """
         raise NotImplementedError
+
+    def asked(self) -> dict[str, list[str]]:
+        """Return the names of a cluster's things that the deployment must allow, by kind."""
+        return {}

@@ -36,8 +36,10 @@ class KServe(ServedPods):
             A newer fence is served.
         ClusterUnavailable
             The cluster does not answer.
+        SpecError
+            A name is not one that this deployment allows, such as an image without a digest.
         UsageError
-            No cluster is configured, the image has no digest where one is demanded, or pods cannot reach the store.
+            No cluster is configured, or pods cannot reach the artefact store.
         """
         cluster = Cluster.connect()
         wanted = [cluster.adapt(each) for each in self.manifests(release, settings)]

@@ -50,8 +50,10 @@ class KubernetesService(ServedPods):
             A newer fence is served.
         ClusterUnavailable
             The cluster does not answer.
+        SpecError
+            A name is not one that this deployment allows, such as an image without a digest.
         UsageError
-            No cluster is configured, the image has no digest where one is demanded, or pods cannot reach the store.
+            No cluster is configured, or pods cannot reach the artefact store.
         """
         manifests = self.manifests(release, settings)
         url = f"http://{object_name(release.model)}.{self.namespace}.svc"

@@ -23,7 +23,6 @@ USER = 10001
 PORT = 8080
 OURS = "continuous-training"
 LABEL = "app.kubernetes.io"
-_DIGEST = re.compile(r".+@sha256:[0-9a-f]{64}")
 _NAME = r"^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$"
 
 
@@ -86,15 +85,27 @@ class ServedPods(Deployer):
         description="How long a new pod may take until it answers: node, image, bundle, golden rows.",
     )
 
+    def asked(self) -> dict[str, list[str]]:
+        """Return the names that the deployment must allow, by kind."""
+        one = {"service_accounts": self.service_account, "secrets": self.secret}
+        return {
+            "images": [self.image],
+            "namespaces": [self.namespace],
+            "claims": [volume.claim for volume in self.volumes],
+            **{kind: [name] for kind, name in one.items() if name is not None},
+        }
+
     def manifests(self, release: Release, settings: Settings) -> list[Manifest]:
         """Return the objects that serve `release`, the same for the same release.
 
         Raises
         ------
+        SpecError
+            A name is not one that this deployment allows, such as an image without a digest.
         UsageError
-            The image has no digest where this deployment demands one, or pods could not reach the artefact store.
+            Pods could not reach the artefact store.
         """
-        check_image(self.image, "deployment.image", settings)
+        settings.allowed.check(f"{release.model}: deployment", self.asked())
         if "://" not in settings.artefacts:
             self._check_volumes(Path(settings.artefacts))
         return self._render(release, settings.artefacts)
@@ -146,16 +157,6 @@ def pod_labels(release: Release, spec: Manifest) -> dict[str, str]:
         f"{OURS}/bundle": release.bundle[:63],  # a label holds no more; the annotation has all of it
         f"{OURS}/pod": digest([marks(release), spec])[:12],
     }
-
-
-def check_image(image: str, key: str, settings: Settings) -> None:
-    """Refuse an image, named under `key` of a model file, that has no digest where this deployment demands one."""
-    if settings.require_digests and not _DIGEST.fullmatch(image):
-        msg = (
-            f"{key} is {image!r}, but this deployment demands digests (CT_REQUIRE_DIGESTS): write image@sha256:<64 "
-            "hexadecimal digits>; nothing was changed, a retry gives the same"
-        )
-        raise UsageError(msg)
 
 
 def pod_spec(pods: ServedPods, release: Release, artefacts: str) -> Manifest:

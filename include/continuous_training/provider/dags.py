@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable
 from airflow.sdk.exceptions import AirflowFailException
 
+from continuous_training.core.errors import SpecError
 from continuous_training.provider.hooks import configured_poll_seconds, configured_settings
 from continuous_training.provider.operators import (
     CollectDataOperator,
@@ -31,7 +32,6 @@ from continuous_training.provider.sensors import NewWindowSensor
 from continuous_training.spec import load_specs
 
 if TYPE_CHECKING:
-    from continuous_training.core.errors import SpecError
     from continuous_training.provider.operators import StepOperator
     from continuous_training.spec import ModelSpec
 
@@ -52,8 +52,15 @@ def build_dags(models: str | Path | None = None) -> dict[str, DAG]:
     models:
         Folder of the model files; the default is the deployment's.
     """
-    specs, errors = load_specs(Path(models or configured_settings().models))
-    dags = [build(spec) for spec in specs.values() for build in (build_train_dag, build_watch_dag)]
+    settings = configured_settings()
+    specs, errors = load_specs(Path(models or settings.models))
+    dags: list[DAG] = []
+    for name, spec in specs.items():
+        try:
+            settings.allowed.check(f"{name}: deployment", spec.deployment.asked())
+            dags += [build_train_dag(spec), build_watch_dag(spec)]
+        except SpecError as error:  # it asks for what this deployment does not allow
+            errors[name] = error
     dags += [_build_invalid_dag(name, error) for name, error in errors.items()]
     return {dag.dag_id: dag for dag in dags}
 

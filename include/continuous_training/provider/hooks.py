@@ -24,8 +24,8 @@ _OPTIONS = {
     "artefacts": "CT_ARTEFACTS",
     "ledger": "CT_LEDGER",
     "locations": "CT_LOCATIONS",
+    "allowed": "CT_ALLOWED",
     "registry": "MLFLOW_TRACKING_URI",
-    "require_digests": "CT_REQUIRE_DIGESTS",
 }
 
 

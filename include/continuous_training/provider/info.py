@@ -10,8 +10,8 @@ _OPTIONS = {
     "artefacts": "URL of the artefact store; any fsspec URL. A connection of type continuous_training takes precedence.",
     "ledger": "SQLAlchemy URL of the ledger. A connection of type continuous_training takes precedence.",
     "locations": "JSON object: the URLs that {names} in the paths of model files stand for.",
+    "allowed": "JSON object: the images, namespaces, secrets and other names that model files may use; any by default.",
     "registry": "MLflow tracking URI. A connection of type mlflow takes precedence.",
-    "require_digests": "true: images that pods run must be named by digest (image@sha256:...).",
 }
 
 

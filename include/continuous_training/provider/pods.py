@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from continuous_training.spec import ModelSpec
 
 USER = 10001
+KUEUE_QUEUE = "kueue.x-k8s.io/queue-name"
 XCOM_RESULT = "/airflow/xcom/return.json"
 # Airflow renders both from the plan's answer when the pod starts.
 PLANNED_RUN = r"{{ ti.xcom_pull(task_ids='plan')['facts']['run'] | tojson | replace('$', '\\u0024') }}"
@@ -22,10 +23,19 @@ ARTEFACTS = "{{ ti.xcom_pull(task_ids='plan')['facts']['artefacts'] }}"
 
 
 def pod_task(spec: ModelSpec, step: str, **arguments: Any) -> KubernetesPodOperator:
-    """Return the task that runs `step` in a pod."""
+    """Return the task that runs `step` in a pod.
+
+    Raises
+    ------
+    SpecError
+        The runner names what the deployment does not allow.
+    """
     from continuous_training.provider.work_pod import WorkPodOperator
 
-    return WorkPodOperator(task_id=step, **pod_arguments(spec, step, configured_settings()), **arguments)
+    settings = configured_settings()
+    assert spec.runner.kind == "kubernetes"
+    settings.allowed.check(f"{spec.model}: runner", spec.runner.asked())
+    return WorkPodOperator(task_id=step, **pod_arguments(spec, step, settings), **arguments)
 
 
 def pod_arguments(spec: ModelSpec, step: str, settings: Settings) -> dict[str, Any]:
@@ -49,9 +59,10 @@ def pod_arguments(spec: ModelSpec, step: str, settings: Settings) -> dict[str, A
         "cmds": ["ct", "step", step],
         "env_vars": _variables(spec, settings),
         "env_from": secret,
-        "labels": {"app": "continuous-training", "model": spec.model.rstrip("_"), "step": step},
+        "labels": _labels(spec, step, runner),
         "container_resources": k8s.V1ResourceRequirements(requests=resources, limits=resources),
         **_folders(runner),
+        **_placed(runner),
         **_confined(),
         "service_account_name": runner.service_account,
         "automount_service_account_token": False,
@@ -66,6 +77,44 @@ def pod_arguments(spec: ModelSpec, step: str, settings: Settings) -> dict[str, A
         "durable": True,
         "retries": 2,
     }
+
+
+def _labels(spec: ModelSpec, step: str, runner: Kubernetes) -> dict[str, str]:
+    labels = {"app": "continuous-training", "model": spec.model.rstrip("_"), "step": step}
+    return labels if runner.queue is None else labels | {KUEUE_QUEUE: runner.queue}
+
+
+def _placed(runner: Kubernetes) -> dict[str, Any]:
+    """Return on which nodes, and before which other pods, the pods of a runner run."""
+    from kubernetes.client import models as k8s
+
+    placed: dict[str, Any] = {"priority_class_name": runner.priority_class}
+    if runner.tolerations:
+        placed["tolerations"] = [
+            k8s.V1Toleration(
+                key=one.key, operator="Exists" if one.value is None else "Equal", value=one.value, effect=one.effect
+            )
+            for one in runner.tolerations
+        ]
+    if runner.nodes:
+        wanted = [
+            (one.weight, k8s.V1NodeSelectorRequirement(key=one.key, operator="In", values=list(one.values)))
+            for one in runner.nodes
+        ]
+        needed = [requirement for weight, requirement in wanted if weight is None]
+        preferred = [
+            k8s.V1PreferredSchedulingTerm(
+                weight=weight, preference=k8s.V1NodeSelectorTerm(match_expressions=[requirement])
+            )
+            for weight, requirement in wanted
+            if weight is not None
+        ]
+        affinity = k8s.V1NodeAffinity(preferred_during_scheduling_ignored_during_execution=preferred or None)
+        if needed:
+            terms = [k8s.V1NodeSelectorTerm(match_expressions=needed)]
+            affinity.required_during_scheduling_ignored_during_execution = k8s.V1NodeSelector(node_selector_terms=terms)
+        placed["affinity"] = k8s.V1Affinity(node_affinity=affinity)
+    return placed
 
 
 def _folders(runner: Kubernetes) -> dict[str, Any]:

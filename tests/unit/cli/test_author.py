@@ -36,6 +36,17 @@ def test_one_wrong_file_of_a_folder_does_not_hide_the_others(ct: Ct, deployment:
     assert "n.yaml" in said.err
 
 
+def test_a_model_file_that_asks_for_more_than_the_deployment_allows_is_wrong(
+    ct: Ct, model: Ct, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model(runner={"kind": "kubernetes", "image": "docker.io/miner"})
+    monkeypatch.setenv("CT_ALLOWED", '{"images": ["ours/*"]}')
+    for place in ((), (str(deployment.home / "models" / "m.yaml"),)):
+        said = ct("lint", *place)
+        assert (said.code, said.out) == (2, "")
+        assert "m: runner: images: 'docker.io/miner' is not allowed; this deployment allows ours/*" in said.err
+
+
 def test_an_empty_or_missing_folder_is_told(ct: Ct, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     said = ct("lint", "empty")

@@ -72,3 +72,11 @@ def test_a_model_that_is_not_deployed_to_a_cluster_is_refused(ct, model):
     said = ct("manifests", "m")
     assert said.code == 2
     assert "deployed as local, which has no manifests; write kind: kubernetes or kserve" in said.err
+
+
+def test_a_deployment_that_asks_for_more_than_is_allowed_does_not_pass_the_check(ct, served, monkeypatch):
+    assert ct("lint").code == 0
+    monkeypatch.setenv("CT_ALLOWED", '{"namespaces": ["training"]}')
+    said = ct("lint")
+    assert said.code == 2
+    assert "m: deployment: namespaces: 'serving' is not allowed" in said.err

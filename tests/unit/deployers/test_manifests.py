@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from continuous_training.cli.manifests import _place
-from continuous_training.core.errors import UsageError
+from continuous_training.core.errors import SpecError, UsageError
 from continuous_training.deployers import KServe, KubernetesService
 from continuous_training.deployers.base import Release
 from continuous_training.deployers.planes import RIGHTS, serving_plane, work_plane
@@ -146,13 +146,19 @@ def test_metrics_are_read_where_the_model_file_says_so():
     assert monitor["spec"]["selector"]["matchLabels"].items() <= rendered()["Service"]["metadata"]["labels"].items()
 
 
-def test_an_image_by_tag_is_refused_where_digests_are_demanded():
-    strict = SETTINGS.model_copy(update={"require_digests": True})
-    assert service().manifests(RELEASE, strict)
-    with pytest.raises(
-        UsageError, match=r"deployment.image is 'serve:1'.*CT_REQUIRE_DIGESTS.*image@sha256.*retry gives the same"
-    ):
-        service(image="serve:1").manifests(RELEASE, strict)
+@pytest.mark.parametrize("kind", [KServe, KubernetesService])
+def test_what_the_deployment_does_not_allow_is_refused(kind):
+    allowed = '{"digests": true, "namespaces": ["serving"], "secrets": ["store-*"]}'
+    strict = Settings.from_environment({"CT_ARTEFACTS": "s3://b/p", "CT_ALLOWED": allowed})
+    good = {"image": IMAGE, "namespace": "serving", "secret": "store-reader"}
+    assert kind(**good).manifests(RELEASE, strict)
+    for wrong, message in [
+        ({"image": "serve:1"}, "flight_delays: deployment: images: 'serve:1' .* write ...@sha256:"),
+        ({"namespace": "kube-system"}, "namespaces: 'kube-system' is not allowed"),
+        ({"secret": "admin"}, "secrets: 'admin' is not allowed"),
+    ]:
+        with pytest.raises(SpecError, match=message):
+            kind(**good | wrong).manifests(RELEASE, strict)
 
 
 def test_a_store_that_no_pod_sees_is_refused():
