@@ -14,6 +14,9 @@ import yaml
 from kubernetes.client import models as k8s
 from kubernetes.client.exceptions import ApiException
 
+import small_deployment
+import small_model
+from continuous_training.cli import main
 from continuous_training.core.errors import ClusterUnavailable, Conflict, DeploymentFailed
 from continuous_training.deployers import KServe, KubernetesService
 from continuous_training.deployers.base import Release
@@ -24,6 +27,7 @@ from continuous_training.trainers.bundle import load_bundle
 from kubernetes import client, config
 from served_model import FEATURES, MODEL, make_rows, records, train
 from services import wait_until
+from small_deployment import Deployment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -211,6 +215,29 @@ def test_what_people_change_or_delete_is_put_back_though_the_release_is_the_same
     cluster.deploy(3)
     assert cluster.live().spec.template == pods
     assert cluster.ask("version")["fence"] == 3
+
+
+def test_a_retraining_deploys_its_champion_and_reconcile_repairs_it(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = Deployment(cluster.namespace.folder / "whole")
+    block = cluster.deployer().model_dump(mode="json", exclude_defaults=True) | {"kind": "kubernetes"}
+    whole.land(45)
+    _, done = whole.train(small_deployment.spec(deployment=block))
+    url = f"http://m.{cluster.namespace.name}.svc"
+    assert done["deploy"].facts["url"] == url
+    (whole.home / "models").mkdir()
+    document = small_model.document("m", trainer=small_deployment.TRAINER, deployment=block)
+    (whole.home / "models" / "m.yaml").write_text(yaml.safe_dump(document))
+    for name, value in whole.settings.to_environment().items():
+        monkeypatch.setenv(name, value)
+    core = client.CoreV1Api(cluster.api)
+    core.delete_namespaced_service("m", cluster.namespace.name)
+    capsys.readouterr()
+    assert main(["reconcile", "m"]) == 0
+    assert capsys.readouterr().out == f"m: version 1 (fence 1) {url}\n"
+    assert core.read_namespaced_service("m", cluster.namespace.name)
+    assert cluster.ask("version", model="m")["fence"] == 1
 
 
 def test_the_number_of_pods_is_left_to_the_autoscaler(cluster: Cluster) -> None:
