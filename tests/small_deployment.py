@@ -1,12 +1,14 @@
 """A whole deployment in one folder, run in this process: rows, store, ledger and registry, without Airflow."""
 
 import dataclasses
+import io
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 import small_model
@@ -73,6 +75,10 @@ class Deployment:
     def watch(self, model: ModelSpec, **request: Any) -> tuple[Run, dict[str, StepResult]]:
         run = self.plan(model, kind="watch", **request)
         return run, self.steps(model, run, *WATCH_STEPS)
+
+    def matrix(self, prepared: StepResult, name: str) -> np.ndarray:
+        """Return a matrix that prepare stored."""
+        return np.load(io.BytesIO(self.store.get(prepared.outputs[name])), allow_pickle=False)
 
     def copy(self, home: Path) -> "Deployment":
         """Return the same deployment in another folder, to go on from there."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 ANY = ("*",)
+DEFAULT_POOL = "default_pool"
 
 
 class Allowed(Frozen):
@@ -36,6 +37,14 @@ class Allowed(Frozen):
     claims: tuple[str, ...] = Field(ANY, description="Claims that pods mount.")
     priority_classes: tuple[str, ...] = Field(ANY, description="Priority classes of pods.")
     queues: tuple[str, ...] = Field(ANY, description="Kueue's queues that pods wait in.")
+    pools: tuple[str, ...] = Field(
+        (DEFAULT_POOL,), description="Airflow's pools of work tasks; the first one is that of models which name none."
+    )
+
+    @property
+    def pool(self) -> str:
+        """Return the pool of models that name none."""
+        return next((name for name in self.pools if not {"*", "?", "["} & {*name}), DEFAULT_POOL)
 
     def check(self, where: str, asked: Mapping[str, Iterable[str]]) -> None:
         """Refuse the first name that is not allowed.

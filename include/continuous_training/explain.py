@@ -47,6 +47,7 @@ def explain(spec: ModelSpec, *, now: datetime | None = None) -> str:
         _gate(spec),
         f"Serving ({spec.deployment.kind}): {_described(spec.deployment)} {_handover(spec)}".strip(),
         f"Where work runs ({spec.runner.kind}): {_described(spec.runner)}",
+        *([f"In Airflow: {_described(spec.airflow)}"] if spec.airflow.model_fields_set else []),
     ]
     return "\n\n".join(map(_wrapped, paragraphs)) + "\n"
 

@@ -113,4 +113,34 @@ class Kubernetes(Frozen):
         return {kind: [name] for kind, name in one.items() if name is not None} | {"claims": claims}
 
 
+class Airflow(Frozen):
+    """How Airflow queues a model's tasks beside those of other models.
+
+    A model never has more than one work task of its training DAG and one of its watch DAG at a time, so its pool is what
+    limits how many models work at once.
+    """
+
+    pool: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9_.-]{1,250}$",
+        description="Pool of the work tasks, one of those that the deployment allows; without it the first of "
+        "them. Planning, promotion and deployment stay in Airflow's default_pool, so full pools do not hold them up.",
+    )
+    priority: int = Field(
+        1,
+        ge=1,
+        le=10_000,
+        description="Of the tasks that wait, those with the higher number start first; then the older.",
+    )
+    queue: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9_.-]{1,250}$",
+        description="Queue of the work tasks, for Celery workers of their own; without it Airflow's default queue.",
+    )
+
+    def asked(self) -> dict[str, list[str]]:
+        """Return the names that the deployment must allow, by kind."""
+        return {"pools": [self.pool] if self.pool else []}
+
+
 AnyRunner = Annotated[Subprocess | Kubernetes, Field(discriminator="kind")]

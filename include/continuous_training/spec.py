@@ -22,7 +22,7 @@ from continuous_training.metrics import BUILT_IN, KINDS, AnyMetric, Metric
 from continuous_training.policies import AnyRetrainingPolicy, SignalPolicy
 from continuous_training.policies.estimation import estimate_signal
 from continuous_training.policies.promotion import PromotionPolicy
-from continuous_training.runners import AnyRunner, Subprocess
+from continuous_training.runners import Airflow, AnyRunner, Subprocess
 from continuous_training.sources import AnySource
 from continuous_training.trainers import AnyTrainer, Cleaning
 from continuous_training.triage import Triage
@@ -30,7 +30,7 @@ from continuous_training.triage import Triage
 SuiteFile = Annotated[str, Field(pattern=r"^[\w-]+\.yaml$")]
 LONGEST = timedelta(days=3660)
 MOST_JSON_BYTES = 100_000  # Linux takes 128 KiB in one variable
-_NOT_OF_THE_MODEL = ("description", "runner", "deployment", "retraining", "performance", "triage", "metrics")
+_NOT_OF_THE_MODEL = ("description", "runner", "airflow", "deployment", "retraining", "performance", "triage", "metrics")
 MODEL_NAME = r"^[a-z][a-z0-9_]{0,62}$"
 
 
@@ -174,6 +174,7 @@ class ModelSpec(Frozen):
     promotion: PromotionPolicy
     deployment: AnyDeployer = Field(default_factory=Local)
     runner: AnyRunner = Field(default_factory=Subprocess)
+    airflow: Airflow = Field(default_factory=Airflow)
     seed: int = Field(7, ge=0, le=2**31 - 1, description="Seed of everything random: search, sampling, bootstrap.")
 
     @model_validator(mode="before")

@@ -26,6 +26,7 @@ LINK = re.compile(r"\]\(([^)#:]*)(?:#([^)]*))?\)")  # addresses on the web have 
 ELSEWHERE = {
     "airflow",
     "cp",
+    "dask",
     "docker",
     "export",
     "git",
@@ -115,7 +116,8 @@ def test_a_yaml_block_is_a_model_file_a_part_of_one_a_suite_or_a_manifest(fence:
     content = yaml.safe_load(fence.text)
     if "apiVersion" in content:
         kubernetes_validate = pytest.importorskip("kubernetes_validate")
-        kubernetes_validate.validate(content, kubernetes_validate.latest_version(), strict=True)
+        for part in [content] if content["kind"] != "DaskCluster" else parts_of_dask(content["spec"]):
+            kubernetes_validate.validate(part, kubernetes_validate.latest_version(), strict=True)
         return
     shutil.copytree(ROOT / "include" / "expectations", tmp_path / "expectations")
     (tmp_path / "models").mkdir()
@@ -131,6 +133,16 @@ def test_a_yaml_block_is_a_model_file_a_part_of_one_a_suite_or_a_manifest(fence:
         if "median_shift" not in fence.text:  # exists where its own page is followed, below
             whole = yaml.safe_load((ROOT / "include" / "models" / "flight_delays.yaml").read_text())
             assert ModelSpec.model_validate({**whole, "expectations": None, **content})
+
+
+def parts_of_dask(spec: dict) -> list[dict]:
+    """Return the objects of Kubernetes' own that the Dask operator makes of a cluster."""
+    pods = [spec["scheduler"]["spec"], spec["worker"]["spec"]]
+    named = {"apiVersion": "v1", "metadata": {"name": "training"}}
+    return [
+        *({**named, "kind": "Pod", "spec": pod} for pod in pods),
+        {**named, "kind": "Service", "spec": spec["scheduler"]["service"]},
+    ]
 
 
 @each("console")

@@ -106,7 +106,7 @@ def deployment(namespace: Any, work_image: str, tmp_path_factory: pytest.TempPat
         with InPods(home, models=models) as services:
             airflow = services.airflow()
             for dag_id in ("m.train", "few.train"):
-                wait_until(lambda dag_id=dag_id: airflow.dag_exists(dag_id), f"the DAG {dag_id}", 120)
+                wait_until(lambda dag_id=dag_id: airflow.dag_exists(dag_id), f"the DAG {dag_id}", RUN_SECONDS)
                 airflow.unpause(dag_id)
             yield Deployment(airflow, namespace)
     finally:

@@ -285,3 +285,43 @@ def test_a_person_sees_the_verdict_and_a_no_leaves_the_champion_alone() -> None:
         answered = Worker(run=dag_run(), xcoms=worker.xcoms)
         assert answered.do(dag.get_task("approve"), resume=("execute_complete", {"event": reply})).state == "success"
         assert [body["tasks"] for path, body in answered.sent if path.endswith("skip-downstream")] == skipped
+
+
+@pytest.mark.parametrize("runner", [{"kind": "subprocess"}, KUBERNETES])
+def test_work_waits_in_the_models_pool_and_queue_and_control_does_not(
+    runner: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CT_ALLOWED", '{"pools": ["training", "gpu"]}')
+    model = small_model.spec(runner=runner, airflow={"pool": "gpu", "priority": 7, "queue": "large"})
+    tasks = {
+        f"{build.__name__} {task.task_id}": task
+        for build in (build_train_dag, build_watch_dag)
+        for task in round_trip(build(model)).tasks
+    }
+    in_pool = {name.split()[1] for name, task in tasks.items() if (task.pool, task.queue) == ("gpu", "large")}
+    assert in_pool == {"collect", "validate", "prepare", "train", "evaluate", "score"}
+    others = {(task.pool, task.queue) for name, task in tasks.items() if name.split()[1] not in in_pool}
+    assert others == {("default_pool", "default")}
+    assert {task.priority_weight for task in tasks.values()} == {7}
+    assert {type(task.weight_rule).__name__ for task in tasks.values()} == {"_AbsolutePriorityWeightStrategy"}
+
+
+def test_a_model_that_names_no_pool_gets_the_first_of_the_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert build_train_dag(small_model.spec()).get_task("train").pool == "default_pool"
+    monkeypatch.setenv("CT_ALLOWED", '{"pools": ["team-*", "training", "gpu"]}')
+    assert build_train_dag(small_model.spec()).get_task("train").pool == "training"
+
+
+def test_a_pool_that_the_deployment_does_not_allow_is_told_and_hides_no_other_model(
+    model_files: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CT_ALLOWED", '{"pools": ["training", "gpu"]}')
+    folder = model_files(
+        right=small_model.document("right"), wrong=small_model.document("wrong", airflow={"pool": "gpus"})
+    )
+    dags = build_dags(folder)
+    assert set(dags) == {"right.train", "right.watch", "wrong.invalid"}
+    assert (
+        "airflow: pools: 'gpus' is not allowed; this deployment allows training, gpu (CT_ALLOWED)"
+        in dags["wrong.invalid"].doc_md
+    )

@@ -11,8 +11,8 @@ ContinuousTrainingError
 └── Transient                   a retry may succeed
     ├── SourceUnavailable       rows cannot be read now
     ├── RegistryUnavailable     the model registry does not answer
-    ├── StoreUnavailable        artefacts or the ledger cannot be written or read now
-    └── ClusterUnavailable      the Kubernetes cluster does not answer
+    ├── ClusterUnavailable      a cluster, of Dask or Kubernetes, does not answer or lost a worker
+    └── StoreUnavailable        artefacts or the ledger cannot be written or read now
 
 A message says what failed and the value seen, what is allowed, what to do, and what a retry does.
 """
@@ -76,9 +76,9 @@ class RegistryUnavailable(Transient):
     """The model registry does not answer."""
 
 
+class ClusterUnavailable(Transient):
+    """A cluster cannot be reached: Kubernetes' API, or the cluster that trains, which may have lost a worker."""
+
+
 class StoreUnavailable(Transient):
     """The artefact store or the ledger cannot be reached or is full."""
-
-
-class ClusterUnavailable(Transient):
-    """The API of the Kubernetes cluster cannot be reached, or is too busy."""

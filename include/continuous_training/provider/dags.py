@@ -72,6 +72,11 @@ def build_train_dag(spec: ModelSpec, **arguments: Any) -> DAG:
     ----------
     arguments:
         Passed to `DAG`, over what the model file says.
+
+    Raises
+    ------
+    SpecError
+        The model file asks for what this deployment does not allow.
     """
     asset = retrain_asset(spec.model)
     schedule: Any = [asset]
@@ -88,6 +93,7 @@ def build_train_dag(spec: ModelSpec, **arguments: Any) -> DAG:
         "max_active_runs": 1,
         "catchup": False,
         "tags": [TAG, spec.model],
+        "default_args": {"priority_weight": spec.airflow.priority, "weight_rule": "absolute"},
     }
     with DAG(**{**settings, **arguments}) as dag:  # noqa: AIR002 - it is in the settings
         plan = PlanRunOperator(task_id="plan", spec=spec, doc_md=PlanRunOperator.__doc__)
@@ -115,6 +121,11 @@ def build_watch_dag(spec: ModelSpec, **arguments: Any) -> DAG:
     ----------
     arguments:
         Passed to `DAG`, over what the model file says.
+
+    Raises
+    ------
+    SpecError
+        The model file asks for what this deployment does not allow.
     """
     settings: dict[str, Any] = {
         "dag_id": f"{spec.model}.watch",
@@ -125,6 +136,7 @@ def build_watch_dag(spec: ModelSpec, **arguments: Any) -> DAG:
         "max_active_runs": 1,
         "catchup": False,
         "tags": [TAG, spec.model],
+        "default_args": {"priority_weight": spec.airflow.priority, "weight_rule": "absolute"},
     }
     with DAG(**{**settings, **arguments}) as dag:  # noqa: AIR002 - it is in the settings
         wait = NewWindowSensor(
@@ -149,9 +161,20 @@ TRAIN_WORK: tuple[type[StepOperator], ...] = (
 
 
 def _work_task(operator: type[StepOperator], spec: ModelSpec, plan: PlanRunOperator) -> Any:
+    queued = _queued(spec)
     if spec.runner.kind == "kubernetes":
-        return pod_task(spec, operator.step, doc_md=operator.__doc__)
-    return operator(task_id=operator.step, spec=spec, run=plan.output, doc_md=operator.__doc__)
+        return pod_task(spec, operator.step, doc_md=operator.__doc__, **queued)
+    return operator(task_id=operator.step, spec=spec, run=plan.output, doc_md=operator.__doc__, **queued)
+
+
+def _queued(spec: ModelSpec) -> dict[str, str]:
+    """Return where Airflow queues the work of a model.
+
+    Airflow itself never starts a task whose pool does not exist, and says so only in the scheduler's log.
+    """
+    allowed = configured_settings().allowed
+    allowed.check(f"{spec.model}: airflow", spec.airflow.asked())
+    return {"pool": spec.airflow.pool or allowed.pool} | ({"queue": spec.airflow.queue} if spec.airflow.queue else {})
 
 
 def _approval(spec: ModelSpec) -> Any:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from continuous_training.core.errors import DataInvalid
 from continuous_training.steps.context import Context, Output, to_json
+from continuous_training.trainers.bundle import golden_rows
 from continuous_training.trainers.preparation import Preparation, encode_label
 
 if TYPE_CHECKING:
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
 
 
 def do(context: Context) -> Output:
-    """Store the fitted transformation, the matrices of the rows it is fitted on, and where the hold-out begins."""
+    """Store the fitted transformation, the rows as one matrix, where its parts end, and the rows that prove a bundle.
+
+    Train, tune and hold-out rows follow each other in the matrix, so that whoever trains on several of them takes one
+    slice of a mapped file.
+    """
     spec = context.spec
     rows = labelled_rows(pd.read_parquet(context.fetch("collect", "rows")), spec)
     train, tune, hold_out = split_by_time(rows, spec)
@@ -31,16 +36,18 @@ def do(context: Context) -> Output:
         raise DataInvalid(msg)
     preparation = Preparation.fit(rows.iloc[train], spec.features, spec.cleaning)
     _, classes = encode_label(rows[spec.task.label].iloc[train], spec.task)
-    matrices: dict[str, NDArray[Any]] = {}
-    parts = {"train": train, "tune": tune} | ({"hold_out": hold_out} if spec.refits else {})
-    for part, at in parts.items():
-        y, _ = encode_label(rows[spec.task.label].iloc[at], spec.task, classes)
-        # A class that appears after the training rows, or an infinite value, cannot be learned from.
-        known = rows.iloc[at][np.isfinite(y)]
-        matrices |= {f"x_{part}": preparation.transform(known), f"y_{part}": y[np.isfinite(y)]}
-        if spec.task.group is not None:
-            matrices[f"{part}_groups"] = group_sizes(known, spec.task.group)
+    wanted = rows.iloc[: hold_out.stop if spec.refits else tune.stop]
+    y, _ = encode_label(wanted[spec.task.label], spec.task, classes)
+    # A class that appears after the training rows, or an infinite value, cannot be learned from.
+    learnable = np.isfinite(y)
+    known = wanted[learnable]
+    matrices = {"x": preparation.transform(known), "y": y[learnable]}
+    if spec.task.group is not None:
+        matrices["groups"] = group_sizes(known, spec.task.group)
     outputs = {name: context.store.put(_npy(matrix)) for name, matrix in matrices.items()}
+    ends = {"train": int(learnable[train].sum()), "tune": int(learnable[: tune.stop].sum())}
+    outputs["ends"] = context.store.put(to_json(ends))
+    outputs["golden"] = context.store.put(golden_rows(rows.iloc[train]).to_parquet(index=False))
     outputs["preparation"] = context.store.put(to_json(preparation.model_dump(mode="json")))
     outputs["classes"] = context.store.put(to_json(list(classes)))
     facts = {

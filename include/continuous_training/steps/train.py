@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,6 @@ import pandas as pd
 
 from continuous_training.steps.champion import load_champion
 from continuous_training.steps.context import Context, Output, to_json
-from continuous_training.steps.prepare import labelled_rows, split_by_time
 from continuous_training.trainers.base import Fitted, TrainingData
 from continuous_training.trainers.bundle import Manifest, make_bundle
 from continuous_training.trainers.preparation import Class, Preparation
@@ -30,49 +29,70 @@ def do(context: Context) -> Output:
     spec, run = context.spec, context.run
     preparation = Preparation.model_validate_json(context.read("prepare", "preparation"))
     classes = tuple(json.loads(context.read("prepare", "classes")))
-    parts = {part: _part(context, part) for part in ("train", "tune")}
+    ends = json.loads(context.read("prepare", "ends"))
+    rows = _rows(context)
+    tune = rows.part(ends["train"], ends["tune"])
     data = TrainingData(
-        **parts["train"],
-        **parts["tune"],
+        **rows.part(0, ends["train"]).train(),
+        x_tune=tune.x,
+        y_tune=tune.y,
+        tune_groups=tune.groups,
         names=preparation.features.columns,
         categorical=preparation.categorical,
         classes=len(classes),
         categories=preparation.categories,
         champion=_champion_model(context, classes),
     )
-    fitted = spec.trainer.fit(data, seed=spec.seed, trials=run.trials, warm_start=_champion_parameters(context))
+    golden = pd.read_parquet(context.fetch("prepare", "golden"))
     manifest = Manifest(
         model=spec.model, trainer=spec.trainer, task=spec.task, preparation=preparation, classes=classes, digests={}
     )
-    rows = labelled_rows(pd.read_parquet(context.fetch("collect", "rows")), spec)
-    golden = rows.iloc[split_by_time(rows, spec)[0]]
 
     def stored(made: Fitted) -> str:
         return context.store.put_folder(make_bundle(manifest, made, golden))
 
-    outputs = {"trials": context.store.put(to_json(fitted.trials))}
-    if spec.refits:
-        trainer = spec.trainer.settled(fitted.parameters)
-        outputs["judged"] = stored(trainer.fit(_joined(data, [*parts.values()]), seed=spec.seed))
-        everything = _joined(data, [*parts.values(), _part(context, "hold_out")])
-        outputs["bundle"] = stored(trainer.fit(everything, seed=spec.seed))
-    else:
-        outputs["bundle"] = stored(fitted)
+    outputs = {}
+    with spec.trainer.ready(context.settings.locations) as trainer:
+        fitted = trainer.fit(data, seed=spec.seed, trials=run.trials, warm_start=_champion_parameters(context))
+        if spec.refits:
+            settled = trainer.settled(fitted.parameters)
+            untuned = replace(data, x_tune=rows.x[:0], y_tune=rows.y[:0], tune_groups=None)
+            for name, part in (("judged", rows.part(0, ends["tune"])), ("bundle", rows)):
+                outputs[name] = stored(settled.fit(replace(untuned, **part.train()), seed=spec.seed))
+        else:
+            outputs["bundle"] = stored(fitted)
+    outputs["trials"] = context.store.put(to_json(fitted.trials))
     facts = {"bundle": outputs["bundle"], "parameters": fitted.parameters, "trials": len(fitted.trials)}
     return Output(outputs=outputs, facts=facts)
 
 
-def _part(context: Context, part: str) -> dict[str, NDArray[Any]]:
-    """Return the prepared rows of a part, as `prepare` stored them."""
-    names = [f"x_{part}", f"y_{part}", *([f"{part}_groups"] if context.spec.task.group else [])]
-    return {name: np.load(context.fetch("prepare", name), mmap_mode="r", allow_pickle=False) for name in names}
+@dataclass(frozen=True)
+class Rows:
+    """Prepared rows that follow each other in time, still in the files they are mapped from."""
+
+    x: NDArray[Any]
+    y: NDArray[Any]
+    groups: NDArray[Any] | None
+    """Ranking only: rows of each group."""
+
+    def part(self, start: int, stop: int) -> Rows:
+        """Return the rows from one position to another; both lie between two groups."""
+        groups = self.groups
+        if groups is not None:
+            first, last = np.searchsorted(np.cumsum(groups), (start, stop), side="right")
+            groups = groups[first:last]
+        return Rows(self.x[start:stop], self.y[start:stop], groups)
+
+    def train(self) -> dict[str, Any]:
+        """Return the rows as the train rows of `TrainingData`."""
+        return {"x_train": self.x, "y_train": self.y, "train_groups": self.groups}
 
 
-def _joined(data: TrainingData, parts: list[dict[str, NDArray[Any]]]) -> TrainingData:
-    """Return training data whose train rows are those of all parts, without tune rows."""
-    x, y, *groups = (np.concatenate(arrays) for arrays in zip(*(part.values() for part in parts), strict=True))
-    of_groups = groups[0] if groups else None
-    return replace(data, x_train=x, y_train=y, train_groups=of_groups, x_tune=x[:0], y_tune=y[:0], tune_groups=None)
+def _rows(context: Context) -> Rows:
+    """Return what `prepare` stored."""
+    names = ["x", "y", *(["groups"] if context.spec.task.group else [])]
+    found = {name: np.load(context.fetch("prepare", name), mmap_mode="r", allow_pickle=False) for name in names}
+    return Rows(found["x"], found["y"], found.get("groups"))
 
 
 def _champion_model(context: Context, classes: tuple[Class, ...]) -> Path | None:

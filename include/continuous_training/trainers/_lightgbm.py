@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import lightgbm as lgb
@@ -13,6 +14,7 @@ from continuous_training.trainers._search import Attempt, Parameters, Range, Sea
 from continuous_training.trainers.base import Fitted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -29,48 +31,77 @@ SPACE = {
     "lambda_l1": Range(1e-8, 10.0, 0.0, log=True),
     "lambda_l2": Range(1e-8, 10.0, 0.0, log=True),
 }
-_HIGHER_IS_BETTER = {"auc", "auc_mu", "average_precision", "map", "ndcg"}
+HIGHER_IS_BETTER = {"auc", "auc_mu", "average_precision", "map", "ndcg"}
 _END = "\npandas_categorical:null\n"  # half a model's text makes LightGBM end the process
 _FEW_ROWS = 1000  # below, starting threads takes longer than predicting
 
 
 def fit(trainer: Trees, data: TrainingData, *, seed: int, trials: int | None, warm_start: Parameters | None) -> Fitted:
     """Return the best model of the search."""
-    settings = {
+    settings = all_settings(trainer, data.classes, seed)
+    with refusals():
+        train, tune = _datasets(data, settings)
+
+        def evaluate(parameters: Parameters) -> Attempt:
+            return _train(settings | parameters, train, tune, trainer)
+
+        return search(trainer, data, evaluate, seed=seed, trials=trials, warm_start=warm_start)
+
+
+def all_settings(trainer: Trees, classes: int, seed: int) -> Parameters:
+    """Return all that LightGBM is told."""
+    return {
         "bagging_freq": 1,  # without it LightGBM ignores bagging_fraction
-        **trainer.settings(data.classes),
+        **trainer.settings(classes),
         "deterministic": True,
         "force_row_wise": True,
         "feature_pre_filter": False,  # the bins are shared by trials that differ in min_data_in_leaf
         "seed": seed % 2**31,
         "verbosity": -1,
     }
+
+
+def search(
+    trainer: Trees,
+    data: TrainingData,
+    evaluate: Callable[[Parameters], Attempt],
+    *,
+    seed: int,
+    trials: int | None,
+    warm_start: Parameters | None,
+) -> Fitted:
+    """Return the best of the models that `evaluate` trains."""
+    looked = Search(evaluate, SPACE, dict(trainer.parameters), trainer.tuning)
+    best, parameters = looked.run(data, seed=seed % 2**31, trials=trials, warm_start=warm_start)
+    return Fitted(best.model(), parameters | best.found, looked.trials)
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Turn what LightGBM refuses into a `SpecError`."""
     try:
-        train, tune = _datasets(data, settings)
-
-        def evaluate(parameters: Parameters) -> Attempt:
-            return _train(settings | parameters, train, tune, trainer)
-
-        search = Search(evaluate, SPACE, dict(trainer.parameters), trainer.tuning)
-        best, parameters = search.run(data, seed=settings["seed"], trials=trials, warm_start=warm_start)
-        return Fitted(best.model(), parameters | best.found, search.trials)
+        yield
     except lgb.basic.LightGBMError as error:
         cause = str(error).split(" at /")[0].strip()  # the rest is a line of LightGBM's own source
         msg = f"LightGBM refused trainer.parameters or the labels: {cause}; mend the model file, a retry gives the same"
         raise SpecError(msg) from error
 
 
-def _datasets(data: TrainingData, settings: Parameters) -> tuple[lgb.Dataset, lgb.Dataset | None]:
+def columns(data: TrainingData) -> dict[str, Any]:
+    """Return what LightGBM is told of the columns."""
     plain = all(re.fullmatch(r"[A-Za-z0-9_.-]+", name) for name in data.names)
-    columns = {
+    return {
         "feature_name": list(data.names) if plain else "auto",  # LightGBM refuses or rewrites other names
         "categorical_feature": list(data.categorical),
-        "params": settings,
     }
-    train = lgb.Dataset(data.x_train, data.y_train, group=data.train_groups, **columns).construct()
+
+
+def _datasets(data: TrainingData, settings: Parameters) -> tuple[lgb.Dataset, lgb.Dataset | None]:
+    told = {**columns(data), "params": settings}
+    train = lgb.Dataset(data.x_train, data.y_train, group=data.train_groups, **told).construct()
     if not len(data.y_tune):
         return train, None
-    tune = lgb.Dataset(data.x_tune, data.y_tune, group=data.tune_groups, reference=train, **columns)
+    tune = lgb.Dataset(data.x_tune, data.y_tune, group=data.tune_groups, reference=train, **told)
     return train, tune.construct()
 
 
@@ -78,7 +109,7 @@ def _train(parameters: Parameters, train: lgb.Dataset, tune: lgb.Dataset | None,
     if tune is None:
         booster = lgb.train(parameters, train, trainer.rounds, keep_training_booster=True)
         rounds = booster.current_iteration()
-        return Attempt(float("nan"), lambda: _text(booster, rounds), {"rounds": rounds})
+        return Attempt(float("nan"), lambda: text_of(booster, rounds), {"rounds": rounds})
     booster = lgb.train(
         parameters,
         train,
@@ -88,14 +119,14 @@ def _train(parameters: Parameters, train: lgb.Dataset, tune: lgb.Dataset | None,
         callbacks=[lgb.early_stopping(trainer.patience, verbose=False)],
         keep_training_booster=True,
     )
-    metric = parameters["metric"]
     [(name, value)] = booster.best_score["tune"].items()  # ndcg comes as ndcg@10
     rounds = booster.best_iteration
-    score = -value if metric in _HIGHER_IS_BETTER else value
-    return Attempt(score, lambda: _text(booster, rounds), {"rounds": rounds}, {name: float(value)})
+    score = -value if parameters["metric"] in HIGHER_IS_BETTER else value
+    return Attempt(score, lambda: text_of(booster, rounds), {"rounds": rounds}, {name: float(value)})
 
 
-def _text(booster: lgb.Booster, rounds: int) -> bytes:
+def text_of(booster: lgb.Booster, rounds: int) -> bytes:
+    """Return the model's first `rounds` trees (per class) as LightGBM's own text."""
     text: str = booster.model_to_string(num_iteration=rounds)
     return text.encode()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
@@ -13,7 +14,7 @@ from continuous_training.core.frozen import Frozen
 from continuous_training.core.task import TaskKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -71,8 +72,7 @@ class TrainingData:
         if (self.y_train != self.y_train).any() or (self.y_tune != self.y_tune).any():
             msg = "some train or tune rows have no label (NaN); leave them out; a retry gives the same"
             raise DataInvalid(msg)
-        seen = set(self.y_train.tolist()) if self.classes else set()
-        absent = sorted(set(range(self.classes)) - seen)
+        absent = [number for number in range(self.classes) if not (self.y_train == number).any()]
         if absent:
             msg = (
                 f"{len(absent)} of {self.classes} classes have no training row (class number {absent[0]} is one); "
@@ -124,6 +124,17 @@ class Trainer(Frozen):
             instead = "use kind: ranking" if kind == "ranking" else f"write task: {{kind: {self.learns[0]}}} for it"
             msg = f"trainer.kind: {type(self).model_fields['kind'].default} does not learn {kind}; {instead}"
             raise ValueError(msg)
+
+    @contextmanager
+    def ready(self, locations: Mapping[str, str]) -> Iterator[Self]:  # noqa: ARG002 - for trainers that need a cluster
+        """Give the trainer with whatever several trainings share; it ends with them.
+
+        Parameters
+        ----------
+        locations
+            What `{name}` in a trainer stands for.
+        """
+        yield self
 
     def settled(self, parameters: dict[str, Any]) -> Self:
         """Return the trainer that fits once, in the way that led to these `Fitted.parameters`."""

@@ -27,6 +27,7 @@ from continuous_training.trainers._preparation import column, missing, whole
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import pandas as pd
     from numpy.typing import NDArray
 
     from continuous_training.trainers import Fitted, Model
@@ -204,6 +205,11 @@ def make_bundle(manifest: Manifest, fitted: Fitted, rows: Columns) -> dict[str, 
     return files
 
 
+def golden_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return those of the rows that `make_bundle` would pick."""
+    return rows.iloc[_places(len(rows))]
+
+
 def load_bundle(folder: Path) -> Bundle:
     """Return the model in `folder`, with every file checked.
 
@@ -251,10 +257,13 @@ def _digest(path: Path) -> str:
 
 def _pick(rows: Columns, names: Sequence[str]) -> dict[str, list[Any]]:
     columns = {name: column(rows, name) for name in names}
-    total = len(columns[names[0]])
-    count = min(total, GOLDEN_ROWS)
-    places = [number * total // count for number in range(count)]
+    places = _places(len(columns[names[0]]))
     return {name: [getattr(values, "iloc", values)[place] for place in places] for name, values in columns.items()}
+
+
+def _places(total: int) -> list[int]:
+    count = min(total, GOLDEN_ROWS)
+    return [number * total // count for number in range(count)]
 
 
 def _json_value(value: Any) -> bool | int | float | str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -10,8 +11,10 @@ from pydantic import Field, field_validator
 from continuous_training.core.errors import SpecError
 from continuous_training.core.task import TaskKind
 from continuous_training.trainers.base import Fitted, Model, Trainer, TrainingData
+from continuous_training.trainers.dask import Dask
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 Value = int | float | str | bool | None
@@ -184,11 +187,23 @@ class LightGBM(Trees):
     file: ClassVar[Literal["model.txt"]] = "model.txt"
 
     kind: Literal["lightgbm"] = "lightgbm"
+    engine: Dask | None = Field(None, description="Workers that train together; without it one process trains.")
+
+    @contextmanager
+    def ready(self, locations: Mapping[str, str]) -> Iterator[Self]:
+        """Give the trainer with the workers of its engine."""
+        if self.engine is None:
+            yield self
+        else:
+            with self.engine.ready(locations) as engine:
+                yield self.model_copy(update={"engine": engine})
 
     def fit(
         self, data: TrainingData, *, seed: int, trials: int | None = None, warm_start: dict[str, Any] | None = None
     ) -> Fitted:
         """Train on the train rows, stop early and choose parameters on the tune rows."""
+        if self.engine is not None:
+            return self.engine.fit(self, data, seed=seed, trials=trials, warm_start=warm_start)
         from continuous_training.trainers import _lightgbm
 
         return _lightgbm.fit(self, data, seed=seed, trials=trials, warm_start=warm_start)

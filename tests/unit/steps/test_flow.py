@@ -82,7 +82,7 @@ def test_a_step_that_was_cut_off_is_done_again_and_those_before_it_are_not(deplo
 def test_a_stored_object_that_rotted_is_noticed_and_not_trained_on(deployment: Deployment) -> None:
     deployment.land(45)
     run, results = deployment.train(SPEC, until="prepare")
-    path = deployment.home / "artefacts" / "objects" / results["prepare"].outputs["x_train"]
+    path = deployment.home / "artefacts" / "objects" / results["prepare"].outputs["x"]
     damaged = bytearray(path.read_bytes())
     damaged[-1] ^= 1
     path.write_bytes(damaged)
@@ -115,7 +115,7 @@ def test_what_is_judged_has_never_seen_the_hold_out(tmp_path: Any, refit: bool) 
         _, results = deployment.train(model, until="evaluate")
         assert results["prepare"].facts["hold_out"] == 300
         outputs.append((results["train"].outputs, results["evaluate"].facts["challenger"], results["collect"].outputs))
-        assert ("x_hold_out" in results["prepare"].outputs) is refit
+        assert len(deployment.matrix(results["prepare"], "x")) == (2000 if refit else 1700)
     (one, seen, rows), (other, unseen, spoilt_rows) = outputs
     assert rows != spoilt_rows
     judged = "judged" if refit else "bundle"

@@ -36,7 +36,7 @@ def test_a_ranking_goes_through_all_steps(deployment: Deployment) -> None:
     deployment.land(75, in_trips)
     _, first = deployment.train(SPEC, as_of=small_deployment.day(41))
     assert first["promote"].facts["outcome"] == "promoted", first["evaluate"].facts
-    assert first["prepare"].outputs.keys() >= {"train_groups", "tune_groups"}
+    assert first["prepare"].outputs.keys() >= {"groups"}
     assert first["prepare"].facts["train"] == 1400
     _, watched = deployment.watch(SPEC)
     assert watched["decide"].facts["answer"] == "no", watched["decide"].facts
