@@ -15,6 +15,7 @@ from continuous_training.core.task import Features, Task
 from continuous_training.deployers.base import Release
 from continuous_training.deployers.handover import Pointer, ServingFolder
 from continuous_training.deployers.local import stop
+from continuous_training.settings import Settings
 from continuous_training.trainers import Cleaning, LightGBM, Preparation, TrainingData, encode_label
 from continuous_training.trainers.bundle import Manifest, load_bundle, make_bundle
 
@@ -89,6 +90,10 @@ def running(folder):
 
 def release(fence, bundle="a", version=None):
     return Release(model=MODEL, version=version or str(fence), fence=fence, bundle=bundle)
+
+
+def settings(home):
+    return Settings.from_environment({"CT_HOME": str(home)})
 
 
 def pointer(home, fence, bundle="a"):

@@ -51,7 +51,7 @@ def test_the_top_level_is_what_users_were_told() -> None:
     ).stdout.splitlines()
     assert {line.split("/")[0] for line in listed} == {
         ".ci", ".dockerignore", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "benchmarks",
-        "changelog.d", "dags", "docker", "docker-compose.yaml", "docs", "include", "plugins", "pyproject.toml", "requirements.txt", "setup.py",
+        "changelog.d", "dags", "deploy", "docker", "docker-compose.yaml", "docs", "include", "plugins", "pyproject.toml", "requirements.txt", "setup.py",
         "tests",
     }  # fmt: skip
 

@@ -35,7 +35,7 @@ KINDS = {
     AnySource: {"parquet", "sql"},
     AnyTrainer: {"ensemble", "lightgbm", "ranking", "sklearn"},
     AnyRetrainingPolicy: {"net_value", "regret", "signals"},
-    AnyDeployer: {"local", "none"},
+    AnyDeployer: {"kserve", "kubernetes", "local", "none"},
 }  # fmt: skip
 
 

@@ -7,8 +7,10 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from kubernetes.client import models as k8s
 
 import images
@@ -31,6 +33,28 @@ class Namespace:
         selector = ",".join(f"{name}={value}" for name, value in labels.items())
         return self.api.list_namespaced_pod(self.name, label_selector=selector).items
 
+    def account(self, name: str, plane: list[dict[str, Any]], path: Path) -> Path:
+        """Make a service account with the rights of a plane, and write the file with which it reaches the cluster."""
+        rbac, core = client.RbacAuthorizationV1Api(self.api.api_client), self.api
+        core.create_namespaced_service_account(self.name, {"metadata": {"name": name}})
+        for each in plane:
+            if each["kind"] == "Role":
+                rbac.create_namespaced_role(self.name, each)
+            if each["kind"] == "RoleBinding":
+                rbac.create_namespaced_role_binding(self.name, each)
+        request = {"spec": {"audiences": None, "expirationSeconds": 3600}}
+        token = core.create_namespaced_service_account_token(name, self.name, request).status.token
+        reached = core.api_client.configuration
+        server = {"server": reached.host, "certificate-authority": reached.ssl_ca_cert}
+        document = {
+            "apiVersion": "v1", "kind": "Config", "current-context": "it",
+            "clusters": [{"name": "it", "cluster": server}],
+            "users": [{"name": name, "user": {"token": token}}],
+            "contexts": [{"name": "it", "context": {"cluster": "it", "user": name}}],
+        }  # fmt: skip
+        path.write_text(yaml.safe_dump(document))
+        return path
+
     def end(self, pod: str) -> None:
         """Take a pod away as the loss of its node does."""
         self.api.delete_namespaced_pod(pod, self.name, grace_period_seconds=0)
@@ -46,6 +70,12 @@ def engine() -> None:
 def work_image() -> str:
     """Build the image of the work steps for real."""
     return images.work()
+
+
+@pytest.fixture(scope="session")
+def serve_image() -> str:
+    """Build the image of the model server for real."""
+    return images.serve()
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 import small_model
+from continuous_training.deployers.planes import work_plane
 from continuous_training.ledger import Ledger
 from continuous_training.settings import Settings
 from services import Airflow, Services, wait_until
@@ -92,10 +93,13 @@ def model_file(folder: Path, name: str, namespace: Any, image: str, **changes: A
 @pytest.fixture(scope="module")
 def deployment(namespace: Any, work_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     kept = dict(os.environ)
+    plane = work_plane(namespace.name, airflow=namespace.name)
+    account = namespace.account("airflow-worker", plane, tmp_path_factory.mktemp("kube") / "config")
     home = namespace.folder / "home"
     models = tmp_path_factory.mktemp("models")
     model_file(models, "m", namespace, work_image)
     model_file(models, "few", namespace, work_image, min_rows=1_000_000)
+    os.environ["KUBECONFIG"] = str(account)  # from here on with exactly the rights that `ct manifests` prints
     mask = os.umask(0)  # pods are user 10001, this test is another
     small_model.land(home, days=45)
     try:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LONGEST_REASON = 500
 
-FILES = ("package", "replay", "run", "scorecard", "serve", "step")
+FILES = ("manifests", "package", "replay", "run", "scorecard", "serve", "step")
 """Commands with a file of their own, which is loaded only for them."""
 
 
@@ -113,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     _scorecard_parser(commands)
     _operate_parsers(commands)
     _package_parser(commands)
+    _manifests_parser(commands)
     _serve_parser(commands)
 
     step = commands.add_parser(
@@ -185,7 +186,7 @@ def _operate_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParse
     rollback.add_argument("--to", type=int, help="version to go back to (default: the one before)")
     rollback.add_argument("--reason", type=sentence, required=True)
 
-    reconcile = commands.add_parser("reconcile", help="let MLflow and the serving pointer show what the ledger says")
+    reconcile = commands.add_parser("reconcile", help="let MLflow and what serves show what the ledger says")
     reconcile.add_argument("model", nargs="?", help="default: every model")
 
     commands.add_parser("verify", help="check the hash chain of the ledger")
@@ -208,6 +209,26 @@ def _package_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser
         "--private-key", metavar="FILE", help="sign with this key: PEM, on a NIST curve, without a password"
     )
     package.add_argument("--json", action="store_true", help="print what was written as JSON")
+
+
+def _manifests_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    manifests = commands.add_parser(
+        "manifests",
+        help="print Kubernetes objects: those that serve a champion, or the namespaces and rights they need",
+    )
+    manifests.add_argument(
+        "model", nargs="?", help="its champion's objects (default: namespaces, rights, quotas and network policies)"
+    )
+    manifests.add_argument("--output", metavar="DIR", help="write one file each, and a kustomization.yaml")
+    manifests.add_argument("--namespace", help="with a model: in this namespace instead of the model file's")
+    for plane, name, what in (
+        ("work", "training", "work steps run"),
+        ("serving", "serving", "champions answer"),
+        ("airflow", "airflow", "Airflow runs"),
+    ):
+        manifests.add_argument(
+            f"--{plane}", metavar="NAME", default=name, help=f"namespace where {what} (default: {name})"
+        )
 
 
 def _serve_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -49,6 +49,7 @@ def lint(options: argparse.Namespace) -> int:
 def _check_allowed(spec: ModelSpec) -> None:
     """Refuse names that this deployment does not allow."""
     allowed = Settings.from_environment().allowed
+    allowed.check(f"{spec.model}: deployment", spec.deployment.asked())
     allowed.check(f"{spec.model}: airflow", spec.airflow.asked())
     if spec.runner.kind != "subprocess":
         allowed.check(f"{spec.model}: runner", spec.runner.asked())

@@ -11,7 +11,7 @@ ContinuousTrainingError
 └── Transient                   a retry may succeed
     ├── SourceUnavailable       rows cannot be read now
     ├── RegistryUnavailable     the model registry does not answer
-    ├── ClusterUnavailable      the cluster that trains is not there or lost a worker
+    ├── ClusterUnavailable      a cluster, of Dask or Kubernetes, does not answer or lost a worker
     └── StoreUnavailable        artefacts or the ledger cannot be written or read now
 
 A message says what failed and the value seen, what is allowed, what to do, and what a retry does.
@@ -77,7 +77,7 @@ class RegistryUnavailable(Transient):
 
 
 class ClusterUnavailable(Transient):
-    """The cluster that trains cannot be reached, has too few workers or lost one."""
+    """A cluster cannot be reached: Kubernetes' API, or the cluster that trains, which may have lost a worker."""
 
 
 class StoreUnavailable(Transient):

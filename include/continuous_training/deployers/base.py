@@ -11,6 +11,8 @@ from continuous_training.core.frozen import Frozen
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from continuous_training.settings import Settings
+
 
 class Release(Frozen):
     """A champion to serve: which one, and how new the decision is."""
@@ -24,10 +26,17 @@ class Release(Frozen):
 class Deployer(Frozen):
     """A way to answer requests with the champion."""
 
-    def deploy(self, release: Release, bundle: Path, *, home: Path) -> str:
-        """Serve `release` from the folder `bundle` and return the URL it answers on.
+    def deploy(self, release: Release, bundle: Path, *, settings: Settings) -> str:
+        """Serve `release` and return the URL it answers on; the same release again repairs what is not as it should be.
 
         The new model is smoke-tested with its golden rows first; when it fails the one before keeps serving.
+
+        Parameters
+        ----------
+        bundle
+            Checked local folder of the release's files.
+        settings
+            Where this deployment keeps things: `home` on this machine, `artefacts` for servers elsewhere.
 
         Raises
         ------
@@ -37,3 +46,7 @@ class Deployer(Frozen):
             A newer fence is already served.
         """
         raise NotImplementedError
+
+    def asked(self) -> dict[str, list[str]]:
+        """Return the names of a cluster's things that the deployment must allow, by kind."""
+        return {}

@@ -22,6 +22,7 @@ from continuous_training.deployers.base import Deployer, Release
 from continuous_training.deployers.golden import LOOPBACK, golden_problem
 from continuous_training.deployers.handover import Pointer, ServingFolder, Status
 from continuous_training.deployers.processes import STARTUP_SECONDS, ServerProcess, environment, python
+from continuous_training.settings import Settings
 
 _POLL_SECONDS = 0.1
 _STOP_SECONDS = 30.0
@@ -39,7 +40,7 @@ class Local(Deployer):
         description="Port on the loopback address; 0 takes a free one at first and keeps it afterwards.",
     )
 
-    def deploy(self, release: Release, bundle: Path, *, home: Path) -> str:
+    def deploy(self, release: Release, bundle: Path, *, settings: Settings) -> str:
         """Serve `release` and return the URL it answers on; the same release again changes nothing.
 
         Raises
@@ -51,6 +52,7 @@ class Local(Deployer):
         StoreUnavailable
             The serving state cannot be written.
         """
+        home = Path(settings.home)
         folder = ServingFolder(home, release.model)
         pointer = Pointer(**release.model_dump(), folder=str(bundle.absolute()))
         _refuse_stale(pointer, folder.read_pointer())

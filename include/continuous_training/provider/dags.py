@@ -52,10 +52,12 @@ def build_dags(models: str | Path | None = None) -> dict[str, DAG]:
     models:
         Folder of the model files; the default is the deployment's.
     """
-    specs, errors = load_specs(Path(models or configured_settings().models))
+    settings = configured_settings()
+    specs, errors = load_specs(Path(models or settings.models))
     dags: list[DAG] = []
     for name, spec in specs.items():
         try:
+            settings.allowed.check(f"{name}: deployment", spec.deployment.asked())
             dags += [build_train_dag(spec), build_watch_dag(spec)]
         except SpecError as error:  # it asks for what this deployment does not allow
             errors[name] = error

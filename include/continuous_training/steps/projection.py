@@ -47,7 +47,7 @@ def project_serving(context: Context) -> dict[str, Any]:
     if champion is None:
         return {"outcome": "nothing to deploy", "url": ""}
     release = Release(model=champion.model, version=champion.version, fence=champion.fence, bundle=champion.bundle)
-    url = context.spec.deployment.deploy(release, context.bundle(champion.bundle), home=context.cache)
+    url = context.spec.deployment.deploy(release, context.bundle(champion.bundle), settings=context.settings)
     ledger.record_projection(champion.model, champion.fence, target="serving", value=url, now=datetime.now(UTC))
     return {"outcome": "deployed", "url": url, "version": champion.version, "fence": champion.fence}
 

@@ -65,7 +65,7 @@ def ct(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
     return run
 
 
-def write(deployment: Deployment, **changes: Any) -> None:
+def write(deployment: Deployment, /, **changes: Any) -> None:
     folder = deployment.home / "models"
     folder.mkdir(parents=True, exist_ok=True)
     content = small_model.document("m", **{"trainer": small_deployment.TRAINER, **changes})

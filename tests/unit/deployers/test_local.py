@@ -24,6 +24,7 @@ from served_model import (
     make_rows,
     records,
     release,
+    settings,
     status_when,
 )
 
@@ -31,7 +32,7 @@ ROWS = make_rows(seed=3)
 
 
 def deploy(home, fence, bundle="a", port=0):
-    return Local(port=port).deploy(release(fence, bundle), home / "bundles" / bundle, home=home)
+    return Local(port=port).deploy(release(fence, bundle), home / "bundles" / bundle, settings=settings(home))
 
 
 def version(url):

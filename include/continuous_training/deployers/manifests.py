@@ -1,0 +1,155 @@
+"""The champion as objects of Kubernetes: a pure function, the same bytes for the same release."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from continuous_training.deployers.pods import (
+    LABEL,
+    OURS,
+    PORT,
+    Manifest,
+    ServedPods,
+    labels,
+    marks,
+    object_name,
+    pod_labels,
+    pod_spec,
+)
+
+if TYPE_CHECKING:
+    from continuous_training.deployers.base import Release
+    from continuous_training.deployers.kubernetes import KubernetesService
+
+GRACE_SECONDS = 45
+"""`ct serve` goes on answering for 5 seconds after it is asked to end, and needs up to 40 more to finish."""
+
+
+def render(service: KubernetesService, release: Release, artefacts: str) -> list[Manifest]:
+    """Return what serves `release`, for current Kubernetes: first the Deployment and the NetworkPolicy its pods need.
+
+    The number of pods is left to the HorizontalPodAutoscaler: it belongs to whoever scales.
+    """
+    selector = selected(release)
+    ports = [{"name": "http", "protocol": "TCP", "port": 80, "targetPort": "http"}]
+    kinds: list[tuple[str, str, Manifest]] = [
+        ("apps/v1", "Deployment", _deployment(service, release, artefacts, selector)),
+        ("networking.k8s.io/v1", "NetworkPolicy", network_policy(service, release)),
+        ("v1", "Service", {"selector": selector, "ports": ports}),
+        ("policy/v1", "PodDisruptionBudget", {"maxUnavailable": 1, "selector": {"matchLabels": selector}}),
+        ("autoscaling/v2", "HorizontalPodAutoscaler", _autoscaler(service, release)),
+    ]
+    if service.service_monitor:
+        monitored = {"selector": {"matchLabels": labels(release)}, "endpoints": [{"port": "http", "path": "/metrics"}]}
+        kinds.append(("monitoring.coreos.com/v1", "ServiceMonitor", monitored))
+    return [made(version, kind, service.namespace, release, spec) for version, kind, spec in kinds]
+
+
+def made(version: str, kind: str, namespace: str, release: Release, spec: Manifest) -> Manifest:
+    """Return one object that says whose it is and which release it serves."""
+    metadata = {
+        "name": object_name(release.model),
+        "namespace": namespace,
+        "labels": labels(release),
+        "annotations": marks(release),
+    }
+    return {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def selected(release: Release) -> dict[str, str]:
+    """Return the labels by which the pods of a model are found, whatever the release."""
+    return {name: value for name, value in labels(release).items() if name != f"{LABEL}/managed-by"}
+
+
+def _deployment(service: KubernetesService, release: Release, artefacts: str, selector: dict[str, str]) -> Manifest:
+    spread = {
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": selector},
+    }
+    pod = {
+        **pod_spec(service, release, artefacts),
+        "topologySpreadConstraints": [spread],
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+    }
+    return {
+        "paused": False,
+        "revisionHistoryLimit": 3,
+        "progressDeadlineSeconds": int(service.startup.total_seconds()) + 1,
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+        "selector": {"matchLabels": selector},
+        "template": {
+            "metadata": {"labels": pod_labels(release, pod), "annotations": marks(release)},
+            "spec": pod,
+        },
+    }
+
+
+def network_policy(service: ServedPods, release: Release) -> Manifest:
+    """Let in requests from the pods' own namespace and the callers', and out only what fetches a bundle."""
+    callers: list[Manifest] = [{"podSelector": {}}]
+    callers += [
+        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}} for name in service.callers
+    ]
+    names = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
+    store = [{"protocol": "TCP", "port": port} for port in service.store_ports]
+    return {
+        "podSelector": {"matchLabels": selected(release)},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [{"from": callers, "ports": [{"protocol": "TCP", "port": PORT}]}],
+        "egress": [{"ports": [*names, *store]}],
+    }
+
+
+def _autoscaler(service: KubernetesService, release: Release) -> Manifest:
+    return {
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": object_name(release.model)},
+        "minReplicas": service.replicas.min,
+        "maxReplicas": service.replicas.max,
+        "metrics": [
+            {
+                "type": "Resource",
+                "resource": {
+                    "name": "cpu",
+                    "target": {"type": "Utilization", "averageUtilization": service.cpu_target},
+                },
+            }
+        ],
+        "behavior": {  # up at once and by as many as there are, down slowly: benchmarks/autoscaling.py
+            "scaleUp": {
+                "stabilizationWindowSeconds": 0,
+                "selectPolicy": "Max",
+                "policies": [
+                    {"type": "Percent", "value": 100, "periodSeconds": 15},
+                    {"type": "Pods", "value": 4, "periodSeconds": 15},
+                ],
+            },
+            "scaleDown": {
+                "stabilizationWindowSeconds": 300,
+                "selectPolicy": "Max",
+                "policies": [{"type": "Percent", "value": 50, "periodSeconds": 60}],
+            },
+        },
+    }
+
+
+def stub(deployment: Manifest, replicas: int) -> Manifest:
+    """Return the least Deployment that can be created, paused: creating one fails when somebody else was faster."""
+    spec, template = deployment["spec"], deployment["spec"]["template"]
+    server = template["spec"]["containers"][0]
+    identity = {"name": server["name"], "image": server["image"]}
+    kept = {name: value for name, value in deployment["metadata"].items() if name != "annotations"}
+    return {
+        **deployment,
+        "metadata": {**kept, "annotations": {f"{OURS}/model": deployment["metadata"]["annotations"][f"{OURS}/model"]}},
+        "spec": {
+            "paused": True,
+            "replicas": replicas,
+            "selector": spec["selector"],
+            "template": {
+                "metadata": {"labels": spec["selector"]["matchLabels"]},
+                "spec": {"containers": [identity]},
+            },
+        },
+    }
