@@ -30,7 +30,7 @@ replay: install
 	@$(BIN)/ct replay flight_delays --proxy --from 2013-03-01 $(REPLAY_ARGS)
 
 test: install
-	@$(BIN)/python -m pytest --numprocesses logical --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest --numprocesses logical --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: install
 	@$(BIN)/ruff check .
