@@ -144,13 +144,17 @@ def test_a_scheduler_with_too_few_workers_can_be_tried_again(
         many.fit(rows(), seed=7)
 
 
+def listening() -> set[tuple[str, int]]:
+    """Return the addresses at which this process and those it has begun accept connections."""
+    processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    found = [one for each in processes for one in each.net_connections("tcp") if one.status == "LISTEN"]
+    return {(one.laddr.ip, one.laddr.port) for one in found}
+
+
 def test_workers_that_are_started_here_listen_on_loopback_and_to_whoever_has_the_keys_only() -> None:
+    before = listening()  # what other tests of this process have begun
     with _dask.started(1) as address:
-        processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
-        listening = [
-            one.laddr.ip for each in processes for one in each.net_connections("tcp") if one.status == "LISTEN"
-        ]
-        assert {"127.0.0.1"} == set(listening)
+        assert {ip for ip, _ in listening() - before} == {"127.0.0.1"}
         scheduler = urlsplit(address)
         stranger = ssl._create_unverified_context()
         with (
