@@ -65,14 +65,17 @@ def do(context: Context) -> Output:
         else:
             outputs["bundle"] = stored(fitted)
     outputs["trials"] = context.store.put(to_json(fitted.trials))
-    facts = {
-        "bundle": outputs["bundle"],
+    return Output(outputs=outputs, facts=_facts(fitted, outputs["bundle"]))
+
+
+def _facts(fitted: Fitted, bundle: str) -> dict[str, Any]:
+    return {
+        "bundle": bundle,
         "parameters": fitted.parameters,
         "trials": len(fitted.trials),
         # Where the model is registered these libraries may be others, or missing.
         "requirements": [f"{name}=={version(name)}" for name in SERVING_PACKAGES],
     }
-    return Output(outputs=outputs, facts=facts)
 
 
 @dataclass(frozen=True)
