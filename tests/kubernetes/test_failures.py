@@ -76,7 +76,7 @@ def attempt(
 
     async def event() -> Any:
         async for told in trigger.run():
-            return told.payload
+            return json.loads(json.dumps(told.payload, default=str))
         return None
 
     return worker.do(task, resume=("trigger_reentry", {"event": asyncio.run(event())}))
@@ -215,11 +215,22 @@ def test_an_image_that_does_not_hold_the_steps_is_not_tried_again(namespace: Any
 @pytest.fixture(scope="module")
 def counting_image(engine: None) -> str:
     """Build an image whose step writes down that it ran, in a folder that outlives the pod."""
-    script = 'echo "$CT_RUN" >> /shared/ran; sleep 1; echo "{}" > "$CT_RESULT"'
+    slow = 'case "$CT_RUN" in *slow*) echo "half way"; sleep 12; echo "all done";; esac'
+    script = f'echo "$CT_RUN" >> /shared/ran; {slow}; sleep 1; echo "{{}}" > "$CT_RESULT"'
     made = f"FROM {BASE_IMAGE}\nRUN printf '%s\\n' '#!/bin/sh' '{script}' > /usr/local/bin/ct && chmod 755 /usr/local/bin/ct\n"
     image = "continuous-training-counting:test"
     subprocess.run(["docker", "build", "-q", "-t", image, "-"], input=made, text=True, check=True, capture_output=True)
     return image
+
+
+def test_the_log_is_there_while_the_pod_runs_and_each_line_once(
+    namespace: Any, counting_image: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    volumes = [{"claim": namespace.claim, "path": "/shared"}]
+    assert attempt(namespace, run_id="slow", image=counting_image, volumes=volumes).state == "success"
+    told = capsys.readouterr().out
+    assert "[base] half way" in told  # the triggerer's words; what is read at the end begins with "[base] logs:"
+    assert (told.count("half way"), told.count("all done")) == (1, 1)
 
 
 def test_a_worker_that_is_killed_finds_its_pod_again_and_the_step_runs_once(

@@ -74,6 +74,8 @@ def pod_arguments(spec: ModelSpec, step: str, settings: Settings) -> dict[str, A
         "config_file": os.environ.get("KUBECONFIG"),
         "do_xcom_push": True,
         "deferrable": True,
+        # The triggerer reads the log meanwhile; without it the log comes when the pod has ended.
+        "logging_interval": 5,
         "durable": True,
         "retries": 2,
     }
