@@ -17,6 +17,7 @@ EXIT_CODES = {
     "Conflict": 6,
     "DeploymentFailed": 1,
     "Transient": 7,
+    "ClusterUnavailable": 7,
     "SourceUnavailable": 7,
     "RegistryUnavailable": 7,
     "StoreUnavailable": 7,
