@@ -51,7 +51,10 @@ setup(
         "postgres": ["psycopg[binary]>=3.2"],
         "s3": ["s3fs>=2025.3", "boto3>=1.38"],
         "docker": ["apache-airflow-providers-docker>=4.4"],
-        "celery": ["apache-airflow-providers-celery>=3.12", "celery<5.7"],  # the provider imports what 5.7 has taken away
+        "celery": [
+            "apache-airflow-providers-celery>=3.12",
+            "celery<5.7",
+        ],  # the provider imports what 5.7 has taken away
         "sign": ["model-signing>=1.1", "pyopenssl>=25"],  # model-signing imports it and does not ask for it
         "torch": ["torch>=2.2"],
         "dask": ["dask>=2026.1", "distributed>=2026.1", "cryptography>=44"],

@@ -58,7 +58,9 @@ class Nodes(Frozen):
     """Nodes with one of some values of a label: `{key: topology.kubernetes.io/zone, values: [a, b]}`."""
 
     key: str = Field(pattern=_LABEL_KEY, description="Key of the label.")
-    values: tuple[Annotated[str, Field(pattern=_LABEL_VALUE)], ...] = Field(min_length=1, max_length=50)
+    values: tuple[Annotated[str, Field(pattern=_LABEL_VALUE)], ...] = Field(
+        min_length=1, max_length=50, description="Values of the label, one of which such a node has."
+    )
     weight: int | None = Field(
         None, ge=1, le=100, description="How much such a node is preferred; without it pods run on no other."
     )
