@@ -215,12 +215,25 @@ def test_an_image_that_does_not_hold_the_steps_is_not_tried_again(namespace: Any
 @pytest.fixture(scope="module")
 def counting_image(engine: None) -> str:
     """Build an image whose step writes down that it ran, in a folder that outlives the pod."""
-    slow = 'case "$CT_RUN" in *slow*) echo "half way"; sleep 12; echo "all done";; esac'
+    slow = 'case "$CT_RUN" in *slow*) echo "half way"; sleep 12; echo "all done";; *greedy*) exec tail /dev/zero;; esac'
     script = f'echo "$CT_RUN" >> /shared/ran; {slow}; sleep 1; echo "{{}}" > "$CT_RESULT"'
     made = f"FROM {BASE_IMAGE}\nRUN printf '%s\\n' '#!/bin/sh' '{script}' > /usr/local/bin/ct && chmod 755 /usr/local/bin/ct\n"
     image = "continuous-training-counting:test"
     subprocess.run(["docker", "build", "-q", "-t", image, "-"], input=made, text=True, check=True, capture_output=True)
     return image
+
+
+def test_a_step_that_needs_more_memory_than_it_has_is_tried_again_and_says_so(
+    namespace: Any, counting_image: str
+) -> None:
+    runner = {
+        "resources": {"cpu": "500m", "memory": "30Mi"},
+        "volumes": [{"claim": namespace.claim, "path": "/shared"}],
+    }
+    outcome = attempt(namespace, run_id="greedy", image=counting_image, **runner)
+    assert outcome.state == "up_for_retry", outcome.error
+    assert "OOMKilled" in str(outcome.error)
+    assert "give runner.resources.memory more" in str(outcome.error)
 
 
 def test_the_log_is_there_while_the_pod_runs_and_each_line_once(
