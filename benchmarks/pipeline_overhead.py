@@ -2,8 +2,9 @@
 
 The bare script reads the same Parquet files, checks the same handful of expectations with pandas, encodes, splits by time,
 trains with the same parameters and rounds, predicts the hold-out with champion and challenger and bootstraps the
-difference of their AUC. It does not prepare what the triage of later windows compares with; that is a figure of its own, "with
-triage", as model files have it unless they say `triage: null`. All run in this process after one warm-up, so that imports and process starts are excluded.
+difference of their AUC. It does not prepare what the triage of later windows compares with; that is a figure of its own,
+"with triage", as model files have it unless they say `triage: null`. All run in this process after one warm-up, so that
+imports and process starts are excluded.
 """
 
 from __future__ import annotations
