@@ -125,7 +125,7 @@ class ModelApp:
         path: str = scope["path"]
         request = Request(dict(scope["headers"]), receive)
         try:
-            request.check_id()
+            request.take_id()
             answer = await self._route(scope["method"], path, request.headers)(request)
         except Refused as error:
             answer = error.answer(path)
@@ -137,11 +137,11 @@ class ModelApp:
             answer = Refused(HTTPStatus.INTERNAL_SERVER_ERROR, why).answer(path)
         await self._send(send, answer, request.id)
 
-    async def _send(self, send: Send, answer: Answer, request_id: bytes) -> None:
+    async def _send(self, send: Send, answer: Answer, request_id: str) -> None:
         headers = [
             (b"content-type", answer.media_type),
             (b"content-length", b"%d" % len(answer.body)),
-            (b"ct-request-id", request_id),
+            (b"ct-request-id", request_id.encode()),
             *self._signature,
             *answer.headers,
         ]
@@ -221,9 +221,10 @@ class ModelApp:
             asked = await self._in_thread(form.read, body, self._columns)
             solved = await self._in_thread(self._solve, form, asked)
         predictions, answer = solved
-        request.call(asked.id)
+        if asked.id is not None:
+            request.call(asked.id)
         if self._record is not None:
-            answered = Answered(request.id.decode(), asked.columns, predictions, self._release.version)
+            answered = Answered(request.id, asked.columns, predictions, self._release.version)
             waiting = self._record(answered)
             if waiting is not None:
                 await waiting

@@ -28,20 +28,20 @@ class Request:
     def __init__(self, headers: dict[bytes, bytes], receive: Receive) -> None:
         self.headers = headers
         self.receive = receive
-        self.id = headers.get(b"ct-request-id") or make_id().encode()
+        self.id = make_id()
 
-    def check_id(self) -> None:
-        """Refuse an id that no header can carry back."""
-        if not _ID.fullmatch(self.id):
-            self.id = make_id().encode()
-            raise Refused(HTTPStatus.BAD_REQUEST, "ct-request-id must be 1 to 100 visible characters of ASCII")
+    def take_id(self) -> None:
+        """Take over the id in the header, or refuse one that no header can carry back."""
+        given = self.headers.get(b"ct-request-id")
+        if given is not None:
+            if not _ID.fullmatch(given):
+                raise Refused(HTTPStatus.BAD_REQUEST, "ct-request-id must be 1 to 100 visible characters of ASCII")
+            self.id = given.decode()
 
-    def call(self, name: str | None) -> None:
+    def call(self, name: str) -> None:
         """Take over the id in the request's body where no header named one and a header can carry it back."""
-        if name is not None and b"ct-request-id" not in self.headers:
-            given = name.encode()
-            if _ID.fullmatch(given):
-                self.id = given
+        if b"ct-request-id" not in self.headers and _ID.fullmatch(name.encode()):
+            self.id = name
 
 
 class Answer(NamedTuple):
