@@ -43,7 +43,7 @@ CONNECTIONS = (1, 16, 64)
 NAMES = tuple(f"x{number}" for number in range(FEATURES))
 SWAPS = 20
 
-FLOORS = '''
+FLOORS = """
 import json, lightgbm, numpy
 booster = lightgbm.Booster(model_file={model!r})
 START = {{"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]}}
@@ -67,7 +67,7 @@ async def bare(scope, receive, send):
     answer = json.dumps({{"predictions": booster.predict(numpy.array(rows), num_threads=1).tolist()}}).encode()
     await send({{**START, "headers": [(b"content-length", b"%d" % len(answer))]}})
     await send({{"type": "http.response.body", "body": answer}})
-'''
+"""
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,12 @@ def free_port() -> int:
 @contextlib.contextmanager
 def running(command: list[str], port: int, health: str, log: Path) -> Iterator[tuple[float, int]]:
     """Start a server, and give the seconds until it answered and its process."""
-    variables = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONPATH": str(log.parent)}
+    variables = {
+        **os.environ,
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "PYTHONPATH": str(log.parent),
+    }
     began = time.perf_counter()
     with log.open("ab") as file, subprocess.Popen(command, stdout=file, stderr=file, env=variables) as process:
         try:
@@ -231,7 +236,13 @@ def peers(folder: Path, *, mlflow: bool) -> Iterator[tuple[str, list[str], int, 
         mlflow.lightgbm.save_model(lgb.Booster(model_file=folder / "model.txt"), folder / "mlflow")
         port = free_port()
         command = [str(Path(sys.executable).with_name("mlflow")), "models", "serve", "-m", str(folder / "mlflow")]
-        yield "mlflow models serve", [*command, "-p", str(port), "--env-manager", "local"], port, "/ping", "/invocations"
+        yield (
+            "mlflow models serve",
+            [*command, "-p", str(port), "--env-manager", "local"],
+            port,
+            "/ping",
+            "/invocations",
+        )
 
 
 def measure(pool: ProcessPoolExecutor, load: Load, what: str, process: int) -> Seen:
@@ -269,7 +280,9 @@ def swap(folder: Path, port_seconds: float, pool: ProcessPoolExecutor, bodies: d
         while not asking.done():
             fence += 1
             bundle = "ab"[fence % 2]
-            pointer = Pointer(model="speed", version=str(fence), fence=fence, bundle=bundle, folder=str(folder / bundle))
+            pointer = Pointer(
+                model="speed", version=str(fence), fence=fence, bundle=bundle, folder=str(folder / bundle)
+            )
             files.write_pointer(pointer)
             while (status := files.read_status()) is None or status.fence != fence:
                 time.sleep(0.02)
@@ -308,7 +321,12 @@ def main() -> None:
                     if name != "empty ASGI":
                         batch = "batch" if name != "bare ASGI" else None
                         if batch:
-                            measure(pool, Load(port, path, bodies[batch], 1, seconds), f"{name}, {BATCH} rows as JSON", process)
+                            measure(
+                                pool,
+                                Load(port, path, bodies[batch], 1, seconds),
+                                f"{name}, {BATCH} rows as JSON",
+                                process,
+                            )
                     if name == "ct serve":
                         media_type = "application/vnd.apache.arrow.stream"
                         load = Load(port, path, bodies["batch_arrow"], 1, seconds, media_type)

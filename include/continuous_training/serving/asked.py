@@ -65,7 +65,7 @@ def make_id() -> str:
 
     Source: RFC 9562, section 5.7.
     """
-    chance = random.getrandbits(74)  # noqa: S311 - an id is no secret; a forked process begins anew
+    chance = random.getrandbits(74)  # an id is no secret; a forked process begins anew
     milliseconds = time.time_ns() // 1_000_000
     text = f"{milliseconds << 80 | _VERSION_7 | (chance >> 62) << 64 | chance & _LAST_62:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
@@ -86,7 +86,7 @@ def wants_contributions(parameters: object, where: str) -> bool:
         It is no object, holds another name, or the value is neither true nor false.
     """
     if not isinstance(parameters, dict):
-        raise DataInvalid(f"{where} is {kind(parameters)}; write an object such as {{\"contributions\": true}}")
+        raise DataInvalid(f'{where} is {kind(parameters)}; write an object such as {{"contributions": true}}')
     unknown = sorted(set(parameters) - {"contributions"})
     if unknown:
         raise DataInvalid(f"{where} names {', '.join(unknown):.200}; allowed: contributions")

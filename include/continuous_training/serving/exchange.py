@@ -63,7 +63,9 @@ class Refused(Exception):
 
     def answer(self, path: str) -> Answer:
         """Return what is sent: below `/v2` the protocol's `error`, else `error_code` and `message`, like MLflow's."""
-        said = {"error": str(self)} if path.startswith("/v2") else {"error_code": self.status.name, "message": str(self)}
+        said = (
+            {"error": str(self)} if path.startswith("/v2") else {"error_code": self.status.name, "message": str(self)}
+        )
         return Answer(json.dumps(said).encode(), int(self.status), headers=self.headers)
 
 
@@ -139,13 +141,11 @@ class Bodies:
             raise Refused(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 f"the body is larger than {self._largest:,} bytes; send fewer rows at once",
-                CLOSE,
             )
         if self._held + more > self._most_held:
-            raise busy("too many large requests are being read")
+            raise Refused(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "too many large requests are being read; try again in a second",
+                (b"retry-after", b"1"),
+            )
         self._held += more
-
-
-def busy(why: str) -> Refused:
-    """Return the refusal of a server that has enough to do."""
-    return Refused(HTTPStatus.SERVICE_UNAVAILABLE, f"{why}; try again in a second", (b"retry-after", b"1"))

@@ -91,12 +91,12 @@ def _parse_leniently(body: bytes) -> Any:
     try:
         request = json.loads(body)
         _ENCODER.encode(request)  # half a character (\\ud800) is read, and could not be written anywhere
-        return request
     except RecursionError as error:
         msg = "the body is nested too deeply; write rows of plain values"
         raise DataInvalid(msg) from error
     except ValueError as error:
         raise DataInvalid(f"the body is not JSON in UTF-8 ({error})") from error
+    return request
 
 
 def _only_form(request: object) -> tuple[str, Any]:

@@ -30,11 +30,11 @@ _RANGES = {
     for name, (sign, bits) in _INTEGERS.items()
 }
 _MISSING = type(None)
-_TYPES: dict[str, set[type]] = {
-    "BOOL": {bool, _MISSING},
-    **dict.fromkeys(_INTEGERS, {int, _MISSING}),
-    **dict.fromkeys(("FP16", "FP32", "FP64", "BF16"), {float, int, _MISSING}),
-    "BYTES": {str, _MISSING},
+_TYPES: dict[str, frozenset[type]] = {
+    "BOOL": frozenset((bool, _MISSING)),
+    **dict.fromkeys(_INTEGERS, frozenset((int, _MISSING))),
+    **dict.fromkeys(("FP16", "FP32", "FP64", "BF16"), frozenset((float, int, _MISSING))),
+    "BYTES": frozenset((str, _MISSING)),
 }
 _ENCODER = msgspec.json.Encoder()
 
@@ -153,10 +153,14 @@ def _values(tensor: Tensor) -> list[Any]:
     if data and type(data[0]) is list:  # shape [rows, 1], not flattened
         data = [row[0] if type(row) is list and len(row) == 1 else row for row in data]
     if tensor.shape not in ([len(data)], [len(data), 1]):
-        raise DataInvalid(f"inputs: {name} has the shape {tensor.shape!r:.100} and {len(data)} values; write [{len(data)}]")
+        raise DataInvalid(
+            f"inputs: {name} has the shape {tensor.shape!r:.100} and {len(data)} values; write [{len(data)}]"
+        )
     if not types.issuperset(map(type, data)):
         row = next(row for row, value in enumerate(data) if type(value) not in types)
-        raise DataInvalid(f"inputs: {name} holds {kind(data[row])} in row {row}, which is no {datatype}; correct one of them")
+        raise DataInvalid(
+            f"inputs: {name} holds {kind(data[row])} in row {row}, which is no {datatype}; correct one of them"
+        )
     if datatype in _RANGES:
         low, high = _RANGES[datatype]
         row = next((row for row, value in enumerate(data) if value is not None and not low <= value <= high), -1)

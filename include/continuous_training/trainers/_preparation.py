@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from itertools import chain
 from math import inf, isfinite, nan
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -67,11 +66,11 @@ class Encoder:
             return None
         try:
             lists = [columns[name] for name in self._names]
-        except KeyError:
+            values = [value for [value] in lists]
+        except (KeyError, TypeError, ValueError):  # a column is missing, is no list, or does not have one row
             return None
-        if set(map(type, lists)) != {list} or set(map(len, lists)) != {1}:
+        if set(map(type, lists)) != {list}:
             return None
-        values = list(chain.from_iterable(lists))
         split = len(self._numeric)
         row = values[:split] if self._plain(values[:split]) else self._row_numbers(values)
         for (name, codes), value in zip(self._categorical, values[split:], strict=True):

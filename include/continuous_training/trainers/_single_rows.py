@@ -70,4 +70,5 @@ class SingleRows:
             failed = self._predict(self._config, self._row, self._written_at, self._predicted)
             if failed:
                 basic._safe_call(failed)
-            return self._predicted[:]
+            predicted: list[float] = self._predicted[:]
+            return predicted
