@@ -255,6 +255,10 @@ def _serve_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         "name below, * every name; may be repeated (or CT_HOSTS, with commas)",
     )
     serve.add_argument("--drain", help="seconds to go on answering after SIGTERM (default: 5)")
+    _serve_limits(serve)
+
+
+def _serve_limits(serve: argparse.ArgumentParser) -> None:
     serve.add_argument("--workers", help="processes that answer on the one port (or CT_WORKERS; default: 1)")
     serve.add_argument("--connections", help="most connections of one worker at once (default: 1000)")
     serve.add_argument("--patience", help="seconds a request may take to arrive (default: 10)")
