@@ -26,7 +26,7 @@ from continuous_training.core.errors import DataInvalid
 from continuous_training.deployers.base import Release
 from continuous_training.serving import arrow, scoring, tensors
 from continuous_training.serving.age import Age
-from continuous_training.serving.asked import Contributions, TooManyRows
+from continuous_training.serving.asked import MAX_EXPLAINED, Contributions, TooManyRows, check_rows
 from continuous_training.serving.exchange import CLOSE, JSON, Answer, Bodies, Gone, Hosts, Refused, Request
 from continuous_training.serving.meter import ROUTES, Board, Meter, score_bounds
 
@@ -271,6 +271,7 @@ class ModelApp:
         predictions = self._bundle.answer(asked.columns) if asked.rows else []
         contributions = None
         if asked.contributions and asked.rows:
+            check_rows(asked.rows, MAX_EXPLAINED)
             told = self._bundle.contributions(asked.columns)
             contributions = Contributions(self._columns, told[..., :-1].tolist(), told[..., -1].tolist())
         return predictions, form.write(self._release, asked, predictions, contributions)
