@@ -19,7 +19,7 @@ from continuous_training.serving.arrow import MEDIA_TYPE
 from continuous_training.serving.meter import Board, Meter, score_bounds
 from continuous_training.trainers import LightGBM, Sklearn
 from continuous_training.trainers.bundle import load_bundle
-from served_model import FEATURES, MODEL, make_rows, records, release, train
+from served_model import FEATURES, make_rows, records, release, train
 
 ROWS = make_rows(seed=3)
 RECORDS = records(ROWS)
@@ -94,7 +94,9 @@ def test_these_routes_are_public_and_no_others(app):
 
 
 def test_training_rows_get_the_same_predictions_in_every_form(app, bundle):
-    frame = ROWS.assign(carrier=ROWS["carrier"].where(ROWS.index % 7 > 0, None), wind=ROWS["wind"].where(ROWS.index % 5 > 0))
+    frame = ROWS.assign(
+        carrier=ROWS["carrier"].where(ROWS.index % 7 > 0, None), wind=ROWS["wind"].where(ROWS.index % 5 > 0)
+    )
     frame.loc[frame.index % 11 == 0, "carrier"] = "never seen"
     rows = records(frame)
     expected = pytest.approx(bundle.answer({name: frame[name] for name in FEATURES.columns}), rel=0, abs=1e-9)
@@ -107,7 +109,9 @@ def test_training_rows_get_the_same_predictions_in_every_form(app, bundle):
         assert answer.headers["content-type"] == MEDIA_TYPE.decode()
         assert pa.ipc.open_stream(answer.content).read_all()["predictions"].to_pylist() == expected
     singles = [invoke(app, [row]).json()["predictions"][0] for row in rows[:60]]
-    assert singles == pytest.approx(bundle.answer({name: frame[name][:60] for name in FEATURES.columns}), rel=0, abs=1e-9)
+    assert singles == pytest.approx(
+        bundle.answer({name: frame[name][:60] for name in FEATURES.columns}), rel=0, abs=1e-9
+    )
 
 
 def test_a_model_tells_of_itself_as_the_protocol_wants(app):
@@ -127,7 +131,9 @@ def test_a_model_tells_of_itself_as_the_protocol_wants(app):
     assert asked(app, "GET", "/v2/models/flights/ready").json() == {"name": "flights", "ready": True}
 
 
-@pytest.mark.parametrize("path", ["/v2/models/other/infer", "/v2/models/flights/versions/8/infer", "/v2/repository/index"])
+@pytest.mark.parametrize(
+    "path", ["/v2/models/other/infer", "/v2/models/flights/versions/8/infer", "/v2/repository/index"]
+)
 def test_another_model_or_version_is_an_error_as_the_protocol_wants(app, path):
     answer = infer(app, path=path)
     assert answer.status_code == 404
@@ -185,14 +191,19 @@ def test_too_many_contributions_at_once_are_refused(app):
 
 
 def test_several_classes_and_values_are_answered_in_every_form(tmp_path):
-    for task, size in ((Task(kind="classification", label="carrier", event_time="at"), 3), (Task(kind="regression", label="distance", event_time="at"), 0)):
+    for task, size in (
+        (Task(kind="classification", label="carrier", event_time="at"), 3),
+        (Task(kind="regression", label="distance", event_time="at"), 0),
+    ):
         folder = train(tmp_path / task.kind, 3, LightGBM(rounds=5), task)
         bundle = load_bundle(folder)
         app = ModelApp(release(7), bundle, ["localhost"])
         rows = ROWS.head(40)
         expected = bundle.answer({name: rows[name] for name in FEATURES.columns})
         for count in (1, 40):
-            assert np.array(invoke(app, RECORDS[:count]).json()["predictions"]) == pytest.approx(np.array(expected[:count]))
+            assert np.array(invoke(app, RECORDS[:count]).json()["predictions"]) == pytest.approx(
+                np.array(expected[:count])
+            )
         [output] = infer(app, RECORDS[:40]).json()["outputs"]
         assert output["shape"] == ([40, size] if size else [40])
         assert output["data"] == pytest.approx(np.ravel(expected))
@@ -231,6 +242,7 @@ def test_what_is_answered_is_recorded_before_it_is_sent(bundle, later):
     )
     assert before == []
     invoke(watched, [{}])
+    invoke(watched, headers={"ct-request-id": "golden-rows"})
     assert len(told) == 1
 
 

@@ -56,7 +56,7 @@ def test_a_header_that_states_more_rows_than_allowed_is_refused_before_they_are_
 
 
 def test_a_stream_of_before_arrow_0_15_is_refused():
-    with pytest.raises(DataInvalid, match="write it with Arrow 0.15 or later"):
+    with pytest.raises(DataInvalid, match=r"write it with Arrow 0\.15 or later"):
         read_request(stream(use_legacy_format=True), NAMES)
 
 

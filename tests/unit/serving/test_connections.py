@@ -31,6 +31,13 @@ def served(trained, **limits):
             thread.join(60)
 
 
+def send_on(connection, data):
+    """Send without reading until the server ends the connection; one that only waits lets this time out."""
+    connection.settimeout(30)
+    while True:
+        connection.sendall(data)
+
+
 @pytest.mark.parametrize("begun", [b"", b"POST /invoc", HEAD[:60], HEAD, HEAD + b'{"data'])
 def test_a_request_that_does_not_arrive_in_time_is_ended(trained, begun):
     with served(trained, seconds=0.2) as address, socket.create_connection(address) as connection:
@@ -76,16 +83,12 @@ def test_a_client_that_sends_ahead_without_end_is_left(trained):
             connection.sendall(request * 50)
             assert connection.makefile("rb").readline() == b"HTTP/1.1 200 OK\r\n"
         with socket.create_connection(address) as connection, pytest.raises(ConnectionError):
-            connection.settimeout(30)
-            while True:
-                connection.sendall(request * 1000)
+            send_on(connection, request * 1000)
 
 
 def test_a_client_that_does_not_read_its_answers_is_left(trained):
     body = b'{"instances": [%s[1, 2, "UA"]]}' % (b'[1, 2, "UA"],' * 50_000)
     request = HEAD.replace(b"100", b"%d" % len(body)) + body
     with served(trained, seconds=0.5) as address, socket.create_connection(address) as connection:
-        connection.settimeout(30)
-        with pytest.raises(ConnectionError):  # a server that went on waiting would let the send time out
-            while True:
-                connection.sendall(request)
+        with pytest.raises(ConnectionError):
+            send_on(connection, request)

@@ -83,7 +83,10 @@ def test_a_tensor_that_is_wrong_is_refused_with_its_name_and_the_row(told, said)
         (b'{"inputs": [], "id": "%s"}' % (b"x" * 257), "length <= 256"),
         (b'{"inputs": [], "parameters": []}', "Expected `object | null`"),
         (b'{"inputs": [], "parameters": {"binary_data_output": true}}', "parameters names binary_data_output"),
-        (b'{"inputs": [{"name": "distance", "shape": [1], "datatype": "FP64", "data": [NaN]}]}', "write null for a missing"),
+        (
+            b'{"inputs": [{"name": "distance", "shape": [1], "datatype": "FP64", "data": [NaN]}]}',
+            "write null for a missing",
+        ),
         (b'{"inputs": [{"name": "\xff"}]}', "not JSON in UTF-8"),
     ],
 )
@@ -101,4 +104,7 @@ def test_an_output_that_there_is_not_is_refused():
 def test_one_row_more_than_allowed_is_refused():
     many = MAX_ROWS + 1
     with pytest.raises(TooManyRows, match="100,001 rows"):
-        read(tensor(data=[0] * many, shape=[many]), tensor(name="carrier", datatype="INT8", data=[0] * many, shape=[many]))
+        read(
+            tensor(data=[0] * many, shape=[many]),
+            tensor(name="carrier", datatype="INT8", data=[0] * many, shape=[many]),
+        )
