@@ -248,7 +248,8 @@ def test_what_is_answered_is_recorded_before_it_is_sent(bundle, later):
 
 def test_what_cannot_be_recorded_is_not_answered(bundle, caplog):
     def full(_):
-        raise OSError("no space left")
+        msg = "no space left"
+        raise OSError(msg)
 
     answer = invoke(ModelApp(release(7), bundle, ["localhost"], full))
     assert (answer.status_code, "predictions" in answer.text) == (500, False)

@@ -89,6 +89,9 @@ def test_a_client_that_sends_ahead_without_end_is_left(trained):
 def test_a_client_that_does_not_read_its_answers_is_left(trained):
     body = b'{"instances": [%s[1, 2, "UA"]]}' % (b'[1, 2, "UA"],' * 50_000)
     request = HEAD.replace(b"100", b"%d" % len(body)) + body
-    with served(trained, seconds=0.5) as address, socket.create_connection(address) as connection:
-        with pytest.raises(ConnectionError):
-            send_on(connection, request)
+    with (
+        served(trained, seconds=0.5) as address,
+        socket.create_connection(address) as connection,
+        pytest.raises(ConnectionError),
+    ):
+        send_on(connection, request)

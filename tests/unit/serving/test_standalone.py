@@ -220,7 +220,9 @@ def numbers(text, name):
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             if sample.name == name and sample.value:
-                labels = {label: value for label, value in sample.labels.items() if label not in {"model", "version"}}
+                labels = {
+                    label: value for label, value in sorted(sample.labels.items()) if label not in {"model", "version"}
+                }
                 found[tuple(labels.values())] = sample.value
     return found
 
@@ -254,7 +256,7 @@ def test_workers_share_the_port_and_metrics_tell_of_all_of_them(home):
         assert numbers(text, "ct_model_stale") == {(): 1}
         assert numbers(text, "ct_model_age_seconds")[()] > 86400
         assert numbers(text, "ct_prediction_score_count")[()] == 40
-        assert numbers(text, "ct_request_duration_seconds_bucket")["invocations", "+Inf"] >= 42
+        assert numbers(text, "ct_request_duration_seconds_bucket")["+Inf", "invocations"] >= 42
         assert httpx.get(f"{url}/metrics").status_code == 404
         assert httpx.get(f"{admin}/invocations").status_code == 404
         workers[0].kill()
