@@ -263,7 +263,7 @@ class ModelApp:
         if request.id == GOLDEN_REQUEST:
             return Answer(answer, media_type=form.media_type)
         if self._record is not None:
-            answered = Answered(request.id, asked.columns, predictions, self._release.version)
+            answered = Answered(request.id, asked.columns(self._columns), predictions, self._release.version)
             waiting = self._record(answered)
             if waiting is not None:
                 await waiting
@@ -271,11 +271,14 @@ class ModelApp:
         return Answer(answer, media_type=form.media_type)
 
     def _solve(self, form: Form, asked: Asked) -> tuple[list[Prediction], bytes]:
-        predictions = self._bundle.answer(asked.columns) if asked.rows else []
+        if asked.row is not None:
+            predictions = [self._bundle.answer_row(asked.row)]
+        else:
+            predictions = self._bundle.answer(asked.given) if asked.rows else []
         contributions = None
         if asked.contributions and asked.rows:
             check_rows(asked.rows, MAX_EXPLAINED)
-            told = self._bundle.contributions(asked.columns)
+            told = self._bundle.contributions(asked.columns(self._columns))
             contributions = Contributions(self._columns, told[..., :-1].tolist(), told[..., -1].tolist())
         return predictions, form.write(self._release, asked, predictions, contributions)
 
