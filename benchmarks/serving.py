@@ -183,6 +183,7 @@ def running(command: list[str], port: int, health: str, log: Path) -> Iterator[t
     """Start a server, and give the seconds until it answered and its process."""
     variables = {
         **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",  # MLflow starts uvicorn by its name
         "OMP_WAIT_POLICY": "PASSIVE",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "PYTHONPATH": str(log.parent),

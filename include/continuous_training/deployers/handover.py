@@ -19,7 +19,7 @@ from pydantic import Field, ValidationError
 
 from continuous_training.core.errors import ArtefactCorrupt, StoreUnavailable, UsageError
 from continuous_training.core.frozen import Frozen
-from continuous_training.deployers.base import Release
+from continuous_training.deployers.base import Freshness, Release
 
 _Value = TypeVar("_Value", bound=Frozen)
 _LOCK_TRIES = 20
@@ -32,6 +32,7 @@ class Pointer(Release):
     """
 
     folder: str = Field(description="Absolute path of the bundle.")
+    age: Freshness = Field(default_factory=Freshness, description="When the model is too old, and what is done then.")
     ticket: str = Field(default_factory=lambda: uuid.uuid4().hex)
 
 
@@ -41,6 +42,7 @@ class Status(Frozen):
     pid: int
     url: str
     port: int
+    metrics_port: int | None = Field(None, description="Port of `/metrics`; without it there is none.")
     state: Literal["starting", "ready", "failed", "stopped"] = Field(
         description="How the newest pointer fared. When it failed, the release named here keeps answering."
     )

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from continuous_training.core.errors import Conflict, DeploymentFailed
-from continuous_training.deployers.base import Deployer, Release
+from continuous_training.deployers.base import Deployer, Freshness, Release
 from continuous_training.deployers.golden import LOOPBACK, golden_problem
 from continuous_training.deployers.handover import Pointer, ServingFolder, Status
 from continuous_training.deployers.processes import STARTUP_SECONDS, ServerProcess, environment, python
@@ -40,6 +40,14 @@ class Local(Deployer):
         description="Port on the loopback address; 0 takes a free one at first and keeps it afterwards.",
     )
 
+    metrics_port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="Port on the loopback address where Prometheus reads `/metrics`; none by default.",
+    )
+    age: Freshness = Field(default_factory=Freshness, description="When a model is too old, and what is done then.")
+
     def deploy(self, release: Release, bundle: Path, *, settings: Settings) -> str:
         """Serve `release` and return the URL it answers on; the same release again changes nothing.
 
@@ -54,10 +62,10 @@ class Local(Deployer):
         """
         home = Path(settings.home)
         folder = ServingFolder(home, release.model)
-        pointer = Pointer(**release.model_dump(), folder=str(bundle.absolute()))
+        pointer = Pointer(**release.model_dump(), folder=str(bundle.absolute()), age=self.age)
         _refuse_stale(pointer, folder.read_pointer())
         status = folder.read_status() if folder.supervisor() is not None else None
-        if status and status.state == "ready" and _same_release(status, release) and self.port in (0, status.port):
+        if status and status.state == "ready" and _same_release(status, release) and self._has_ports(status):
             return status.url
         _smoke_test(pointer)
         with folder.deploying():
@@ -68,23 +76,29 @@ class Local(Deployer):
                 self._start_supervisor(folder, home, release)
         return _await(pointer, folder)
 
+    def _has_ports(self, status: Status) -> bool:
+        return self.port in (0, status.port) and self.metrics_port == status.metrics_port
+
     def _leave_other_port(self, folder: ServingFolder) -> None:
         status = folder.read_status()
-        if folder.supervisor() is None or status is None or self.port in (0, status.port):
+        if folder.supervisor() is None or status is None or self._has_ports(status):
             return
-        try:
-            socket.create_server((LOOPBACK, self.port)).close()
-        except OSError as error:
-            msg = (
-                f"port {self.port} cannot be used ({error}), {status.url} keeps serving; free it, or name another port or "
-                "0 under deployment, then deploy again; a retry before that gives the same"
-            )
-            raise DeploymentFailed(msg) from error
+        for port in {self.port, self.metrics_port or 0} - {status.port, status.metrics_port, 0}:
+            try:
+                socket.create_server((LOOPBACK, port)).close()
+            except OSError as error:
+                msg = (
+                    f"port {port} cannot be used ({error}), {status.url} keeps serving; free it, or name another port or "
+                    "0 under deployment, then deploy again; a retry before that gives the same"
+                )
+                raise DeploymentFailed(msg) from error
         _end_supervisor(folder)
 
     def _start_supervisor(self, folder: ServingFolder, home: Path, release: Release) -> None:
         # The command returns when a process it left behind listens and holds the lock, or tells why it cannot.
         command = python("serving", str(home.absolute()), release.model, "--port", str(self.port), "--detach")
+        if self.metrics_port is not None:
+            command += ["--metrics-port", str(self.metrics_port)]
         with folder.log.open("ab") as log:
             ended = subprocess.run(
                 command,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hmac
+import socket
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -136,7 +137,8 @@ class AdminApp:
 class AdminServer(uvicorn.Server):
     """A server beside another one in the same process, which hears the signals."""
 
-    def __init__(self, app: AdminApp) -> None:
+    def __init__(self, app: AdminApp, listener: socket.socket) -> None:
+        self.listener = listener
         super().__init__(
             uvicorn.Config(
                 app, http="httptools", log_config=None, access_log=False, server_header=False, ws="none", lifespan="off",

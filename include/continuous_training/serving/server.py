@@ -1,6 +1,6 @@
 """One server process: load a bundle, answer its golden rows, then answer requests on an inherited socket.
 
-Run as `python -m continuous_training.serving.server <socket> <control channel> <pointer>`, two file descriptors and JSON;
+Run as `python -m continuous_training.serving.server <socket> <control channel> <pointer> [<socket for metrics>]`, file descriptors and JSON;
 `deployers/processes.py` starts it and says what the control channel means.
 """
 
@@ -21,8 +21,11 @@ import uvicorn
 from continuous_training.deployers.golden import LOOPBACK
 from continuous_training.deployers.handover import Pointer
 from continuous_training.deployers.processes import READY, REPORT_BYTES, RETIRE
+from continuous_training.serving.admin import AdminApp, AdminServer, Metrics
+from continuous_training.serving.age import Age
 from continuous_training.serving.app import ModelApp
 from continuous_training.serving.connections import BoundedProtocol, Limits
+from continuous_training.serving.meter import Board, Meter, score_bounds
 from continuous_training.trainers.bundle import MANIFEST, load_bundle
 
 if TYPE_CHECKING:
@@ -50,9 +53,16 @@ class ModelServer(uvicorn.Server):
         What answers.
     limits
         What clients may take.
+    admin
+        The server of the admin port, which begins and ends with this one.
     """
 
-    def __init__(self, app: ModelApp, limits: Limits = Limits()) -> None:  # noqa: B008 - it is frozen
+    def __init__(
+        self,
+        app: ModelApp,
+        limits: Limits = Limits(),  # noqa: B008 - it is frozen
+        admin: AdminServer | None = None,
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -68,6 +78,14 @@ class ModelServer(uvicorn.Server):
             )
         )
         self._app = app
+        self._admin = admin
+        self._telling: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer, on the admin port too."""
+        await super().startup(sockets)
+        if self._admin is not None:
+            self._telling = asyncio.create_task(self._admin.serve([self._admin.listener]))
 
     async def on_tick(self, counter: int) -> bool:
         """Close what is open for too long, about once a second."""
@@ -89,17 +107,20 @@ class ModelServer(uvicorn.Server):
         while self._app.retiring and self.server_state.connections and loop.time() < deadline:  # noqa: ASYNC110 - uvicorn tells of no event
             await asyncio.sleep(0.05)
         await super().shutdown(sockets)
+        if self._admin is not None and self._telling is not None:
+            self._admin.should_exit = True
+            await self._telling
 
     def _accept_nothing_more(self) -> None:
-        for server in self.servers:
+        for server in [*self.servers, *(self._admin.servers if self._admin and self._admin.started else [])]:
             server.close()
 
 
 class SupervisedServer(ModelServer):
     """A server that reports on the control channel when it is ready and obeys it afterwards."""
 
-    def __init__(self, app: ModelApp, control: socket.socket) -> None:
-        super().__init__(app)
+    def __init__(self, app: ModelApp, control: socket.socket, admin: AdminServer | None = None) -> None:
+        super().__init__(app, admin=admin)
         self._control = control
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -117,7 +138,7 @@ class SupervisedServer(ModelServer):
         self.should_exit = True
 
 
-def main(listener_number: str, control_number: str, pointer_text: str) -> int:
+def main(listener_number: str, control_number: str, pointer_text: str, metrics_number: str = "") -> int:
     """Answer requests until told to end."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     control = socket.socket(fileno=int(control_number))
@@ -130,8 +151,15 @@ def main(listener_number: str, control_number: str, pointer_text: str) -> int:
         control.send(f"{type(error).__name__}: {error}".encode()[:REPORT_BYTES])
         return 1
     host = listener.getsockname()[0]
-    app = ModelApp(pointer, bundle, hosts=[host, "localhost"] if host == LOOPBACK else ["*"])
-    SupervisedServer(app, control).run(sockets=[listener])
+    board, bounds = Board(), score_bounds(bundle)
+    age = Age(data_cutoff=pointer.data_cutoff, **dict(pointer.age))
+    hosts = [host, "localhost"] if host == LOOPBACK else ["*"]
+    app = ModelApp(pointer, bundle, hosts, meter=Meter(board.block(), bounds), age=age)
+    admin = None
+    if metrics_number:
+        metrics = Metrics(pointer, board, bounds, age)
+        admin = AdminServer(AdminApp(metrics), socket.socket(fileno=int(metrics_number)))
+    SupervisedServer(app, control, admin).run(sockets=[listener])
     return 0
 
 

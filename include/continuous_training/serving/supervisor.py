@@ -43,12 +43,17 @@ class Supervisor:
         Name of the model.
     listener
         The listening socket.
+    metrics
+        The listening socket of whoever reads metrics.
     """
 
-    def __init__(self, folder: ServingFolder, model: str, listener: socket.socket) -> None:
+    def __init__(
+        self, folder: ServingFolder, model: str, listener: socket.socket, metrics: socket.socket | None = None
+    ) -> None:
         self._folder = folder
         self._model = model
         self._listener = listener
+        self._metrics = metrics
         self._address: tuple[str, int] = listener.getsockname()
         self._ending = False
         self._pointer: Pointer | None = None
@@ -112,7 +117,7 @@ class Supervisor:
 
     def _start(self, pointer: Pointer) -> None:
         try:
-            self._next = ServerProcess(pointer, self._listener)
+            self._next = ServerProcess(pointer, self._listener, metrics=self._metrics)
         except OSError as error:
             self._next = None
             self._record_failure(pointer, f"no process could be started ({error})")
@@ -190,6 +195,7 @@ class Supervisor:
             pid=os.getpid(),
             url=f"http://{host}:{port}",
             port=port,
+            metrics_port=self._metrics.getsockname()[1] if self._metrics else None,
             state=state,
             ticket=self._pointer.ticket if self._pointer else "",
             model=self._model,
