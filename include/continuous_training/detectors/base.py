@@ -199,7 +199,6 @@ class ColumnDetector(SelectingDetector):
     """A distance that is measured in each column by itself."""
 
     compares: ClassVar[Literal["statistic", "p_value"]] = "statistic"
-    adds_up: ClassVar[bool] = True
 
     def measures(self) -> Measures:
         """Return how each column is measured."""
@@ -215,7 +214,9 @@ class ColumnDetector(SelectingDetector):
         """Return what `measure` needs to know of some rows of a window; `None` where it must have them all."""
         from continuous_training.detectors import _tally
 
-        return _tally.tally(self, prepared, rows, features, self.measures()) if self.adds_up else None
+        measures = self.measures()
+        adds_up = "numeric" not in self.types or measures.bins or measures.marked
+        return _tally.tally(self, prepared, rows, features, measures) if adds_up else None
 
     def measure(self, prepared: Prepared, tally: Any, features: Features) -> list[DriftScore]:
         """Measure each column of the rows of a tally."""
@@ -324,7 +325,9 @@ class AlibiDetector(PValueDetector):
         description="Reference rows to keep, evenly spaced; alibi-detect goes over all of them in every window.",
     )
 
-    adds_up = False
+    def tally(self, prepared: Prepared, rows: pd.DataFrame, features: Features) -> Any:  # noqa: ARG002 - none to be had
+        """Return `None`: alibi-detect must have all rows."""
+        return None
 
 
 class AlibiTorchDetector(JointDetector):

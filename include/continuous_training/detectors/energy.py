@@ -41,7 +41,6 @@ class Energy(StatisticDetector):
     )
 
     types = frozenset({"numeric"})
-    adds_up = False
 
     def fit(self, reference: pd.DataFrame, features: Features) -> Prepared:
         """Return the distribution function and the standard deviation of each reference column."""
