@@ -15,16 +15,17 @@ from continuous_training.ledger.chain import problems
 from continuous_training.ledger.champions import Champion, Champions, current
 from continuous_training.ledger.decisions import DecisionRecord, Decisions, newest_decisions
 from continuous_training.ledger.episodes import Episode, select_episodes
+from continuous_training.ledger.overview import Overview, Overviews
 from continuous_training.ledger.retrainings import Retrainings, select_retrainings
 from continuous_training.ledger.runs import RunOutcome, RunRecord, Runs
 from continuous_training.policies.estimation import placed
 
-__all__ = ["Champion", "DecisionRecord", "Episode", "Ledger", "RunOutcome", "RunRecord"]
+__all__ = ["Champion", "DecisionRecord", "Episode", "Ledger", "Overview", "RunOutcome", "RunRecord"]
 
 _RECENT = 50
 
 
-class Ledger(Champions, Decisions, Retrainings, Runs):
+class Ledger(Champions, Decisions, Overviews, Retrainings, Runs):
     """Everything that is remembered of the models of one deployment.
 
     Opening one brings its schema forward and costs one query when that was done before. Threads may share one; it holds
