@@ -72,9 +72,9 @@ class Guards(Frozen):
     """What is watched in every step; a guard that is not named is not watched, except errors."""
 
     errors: ErrorGuard = ErrorGuard()
-    latency: LatencyGuard | None = None
-    scores: ScoreGuard | None = None
-    quality: QualityGuard | None = None
+    latency: LatencyGuard | None = Field(None, description="The slowest answers, against a limit or the champion's.")
+    scores: ScoreGuard | None = Field(None, description="How the scores are distributed.")
+    quality: QualityGuard | None = Field(None, description="How good predictions with a known outcome were.")
 
     @property
     def watched(self) -> tuple[ErrorGuard | LatencyGuard | ScoreGuard | QualityGuard, ...]:
