@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LONGEST_REASON = 500
 
-FILES = ("manifests", "package", "replay", "run", "scorecard", "serve", "step")
+FILES = ("manifests", "outcomes", "package", "replay", "run", "scorecard", "serve", "step")
 """Commands with a file of their own, which is loaded only for them."""
 
 
@@ -115,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     _package_parser(commands)
     _manifests_parser(commands)
     _serve_parser(commands)
+    _outcomes_parser(commands)
 
     step = commands.add_parser(
         "step", help="do one step of a run (what Airflow tasks and pods call; reads CT_SPEC and CT_RUN)"
@@ -229,6 +230,15 @@ def _manifests_parser(commands: argparse._SubParsersAction[argparse.ArgumentPars
         manifests.add_argument(
             f"--{plane}", metavar="NAME", default=name, help=f"namespace where {what} (default: {name})"
         )
+
+
+def _outcomes_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    outcomes = commands.add_parser("outcomes", help="tell what became known of predictions, for labels and rollouts")
+    outcomes.add_argument("what", choices=["add"])
+    outcomes.add_argument("model")
+    outcomes.add_argument(
+        "file", help="CSV, Parquet or lines of JSON (- reads those) with id and value, and where known kind and time"
+    )
 
 
 def _serve_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
