@@ -111,7 +111,10 @@ class PredictionLog:
 
     def _line(self, answered: Answered, now: float) -> bytes:
         assert self._key is not None
-        columns, reason = answered.columns, REASON.get()
+        columns: dict[str, Any] = answered.columns
+        reason = REASON.get()
+        if len(answered.predictions) == 1:  # most requests have one row, and a list around each value takes long to write
+            columns = {name: values[0] for name, values in columns.items()}
         text = _encode(columns)
         digest = hashlib.blake2b(text.encode(), digest_size=_DIGEST_BYTES, key=self._key).hexdigest()
         if self._hidden or self._policy.keep != "all":
@@ -129,18 +132,15 @@ class PredictionLog:
         }
         return f'{_encode(head)[:-1]},"columns":{text}}}\n'.encode()
 
-    def _kept(self, columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        keep, policy = self._policy.keep, self._policy
-        kept = {
-            name: values
-            for name, values in columns.items()
-            if name not in self._hidden and (keep == "all" or name in keep)
-        }
-        return kept | {
-            name: [None if value is None else self._hashed(str(value)) for value in columns[name]]
-            for name in policy.hash
-            if name in columns
-        }
+    def _kept(self, columns: dict[str, Any]) -> dict[str, Any]:
+        names = columns if self._policy.keep == "all" else [name for name in self._policy.keep if name in columns]
+        kept = {name: columns[name] for name in names if name not in self._hidden}
+        return kept | {name: self._hidden_value(columns[name]) for name in self._policy.hash if name in columns}
+
+    def _hidden_value(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self._hidden_value(each) for each in value]
+        return None if value is None else self._hashed(str(value))
 
     def _hashed(self, text: str) -> str:
         assert self._key is not None

@@ -241,7 +241,7 @@ def _rows(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
             "ct_time": record["time"],
             **head,
             "ct_prediction": prediction,
-            **{name: values[row] for name, values in record["columns"].items()},
+            **{name: values[row] if several else values for name, values in record["columns"].items()},
         }
 
 
