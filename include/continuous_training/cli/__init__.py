@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LONGEST_REASON = 500
 
-FILES = ("manifests", "metrics", "package", "replay", "run", "scorecard", "serve", "step")
+FILES = ("manifests", "metrics", "outcomes", "package", "replay", "run", "scorecard", "serve", "step")
 """Commands with a file of their own, which is loaded only for them."""
 
 
@@ -116,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     _manifests_parser(commands)
     _metrics_parser(commands)
     _serve_parser(commands)
+    _outcomes_parser(commands)
 
     step = commands.add_parser(
         "step", help="do one step of a run (what Airflow tasks and pods call; reads CT_SPEC and CT_RUN)"
@@ -239,6 +240,15 @@ def _metrics_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser
         "--listen", metavar="HOST:PORT", help="answer Prometheus there; a port alone is one of the loopback address"
     )
     where.add_argument("--push", metavar="URL", help="push them once to this Pushgateway")
+
+
+def _outcomes_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    outcomes = commands.add_parser("outcomes", help="tell what became known of predictions, for labels and rollouts")
+    outcomes.add_argument("what", choices=["add"])
+    outcomes.add_argument("model")
+    outcomes.add_argument(
+        "file", help="CSV, Parquet or lines of JSON (- reads those) with id and value, and where known kind and time"
+    )
 
 
 def _serve_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

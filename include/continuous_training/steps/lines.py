@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from continuous_training.core.quality import MetricName
     from continuous_training.core.run import ChampionRef, Run
-    from continuous_training.spec import ModelSpec, PerformanceRule
+    from continuous_training.policies.performance import PerformanceRule
+    from continuous_training.spec import ModelSpec
     from continuous_training.steps.context import Context
     from continuous_training.steps.parts import Seen
     from continuous_training.trainers.bundle import Bundle

@@ -35,9 +35,15 @@ class Encoder:
         self._low = np.array([-_LARGEST if low is None else low for low, _ in ranges.values()])
         self._high = np.array([_LARGEST if high is None else high for _, high in ranges.values()])
         self._codes = [{text: float(code) for code, text in enumerate(texts)} for texts in categories.values()]
+        self._numeric = list(zip(ranges, self._low.tolist(), self._high.tolist(), strict=True))
+        self._categorical = list(zip(categories, self._codes, strict=True))
 
     def matrix(self, columns: Columns) -> NDArray[np.float64]:
         """Return the float64 matrix (rows, columns) of `columns`."""
+        if type(columns) is dict:
+            lists = [columns.get(name) for name in self._names]
+            if all(type(values) is list and len(values) == 1 for values in lists):
+                return self._row([values[0] for values in lists])  # type: ignore[index]
         found = [column(columns, name) for name in self._names]
         rows = _rows(self._names, found)
         split = len(self._low)
@@ -49,6 +55,18 @@ class Encoder:
         block = matrix[:, :split]
         block[(block < self._low) | (block > self._high)] = nan
         return matrix
+
+    def _row(self, values: list[Any]) -> NDArray[np.float64]:
+        """Return the matrix of a single row without numpy's cost for each column: a fifth of the time."""
+        split = len(self._numeric)
+        row: list[float] = []
+        for (name, low, high), value in zip(self._numeric, values, strict=False):
+            number = value if type(value) is float else _number(name, value, 0)
+            row.append(nan if number < low or number > high else number)
+        for (name, codes), value in zip(self._categorical, values[split:], strict=True):
+            text = value if type(value) is str else category(name, value, 0)
+            row.append(nan if text is None else codes.get(text, float(len(codes))))
+        return np.array([row])
 
 
 def column(columns: Columns, name: str) -> Any:
@@ -79,16 +97,16 @@ def _rows(names: Sequence[str], found: Sequence[Any]) -> int:
 def numbers(name: str, values: Any) -> Any:
     """Return the numbers of a column, missing ones as NaN; infinite ones stay."""
     if type(values) is list:  # the shortest way for a request
-        return [value if type(value) is float else _number(name, value) for value in values]
+        return [value if type(value) is float else _number(name, value, row) for row, value in enumerate(values)]
     if isinstance(values, np.ndarray):
         if values.dtype.kind in "fiub":
             return values
-        return [_number(name, value) for value in _items(name, values)]
+        return [_number(name, value, row) for row, value in enumerate(_items(name, values))]
     if hasattr(values, "dtype"):
         from continuous_training.trainers import _frames
 
         return _frames.numbers(name, values)
-    return [_number(name, value) for value in values]
+    return [_number(name, value, row) for row, value in enumerate(values)]
 
 
 def _items(name: str, array: NDArray[Any]) -> list[Any]:
@@ -99,7 +117,7 @@ def _items(name: str, array: NDArray[Any]) -> list[Any]:
     return items
 
 
-def _number(name: str, value: Any) -> float:
+def _number(name: str, value: Any, row: int) -> float:
     if isinstance(value, _NUMBERS):
         try:
             return float(value)
@@ -110,7 +128,7 @@ def _number(name: str, value: Any) -> float:
     if missing(value):
         return nan
     msg = (
-        f"column {name!r} must hold numbers, got {shown(value)}; "
+        f"column {name!r} must hold numbers, got {shown(value)} in row {row}; "
         "convert it, or list the column under features.categorical; a retry gives the same"
     )
     raise DataInvalid(msg)
@@ -124,11 +142,11 @@ def _category_codes(name: str, values: Any, codes: dict[str, float]) -> Any:
         return _frames.category_codes(name, values, codes)
     if isinstance(values, np.ndarray):
         values = _items(name, values)
-    texts = (value if type(value) is str else category(name, value) for value in values)
+    texts = (value if type(value) is str else category(name, value, row) for row, value in enumerate(values))
     return [nan if text is None else codes.get(text, other) for text in texts]
 
 
-def category(name: str, value: Any) -> str | None:
+def category(name: str, value: Any, row: int | None = None) -> str | None:
     """Return the text that names a category, or `None` when the value is missing.
 
     Whole numbers read the same however they are stored, because a column of integers with a gap arrives as floats.
@@ -146,8 +164,9 @@ def category(name: str, value: Any) -> str | None:
         return _number_text(value)
     if missing(value):
         return None
+    place = "" if row is None else f" in row {row}"
     msg = (
-        f"column {name!r} must hold categories: text, numbers or true/false; got {shown(value)}; "
+        f"column {name!r} must hold categories: text, numbers or true/false; got {shown(value)}{place}; "
         "convert it to text; a retry gives the same"
     )
     raise DataInvalid(msg)

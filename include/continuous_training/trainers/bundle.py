@@ -119,18 +119,37 @@ class Bundle:
             As `Preparation.transform`, and when a row is so far from the training rows that its prediction is not a
             finite number.
         """
-        import numpy as np
-
         predicted = self.predict(columns)
-        wrong = np.flatnonzero(~np.isfinite(predicted).all(axis=tuple(range(1, predicted.ndim))))
-        if wrong.size:
+        answers: list[Prediction] = (predicted[:, 1] if len(self.manifest.classes) == BINARY else predicted).tolist()
+        wrong = next((row for row, answer in enumerate(answers) if not _finite(answer)), None)
+        if wrong is not None:
             msg = (
-                f"row {wrong[0]} has no finite prediction; its numbers lie far outside the training rows; "
+                f"row {wrong} has no finite prediction; its numbers lie far outside the training rows; "
                 "correct them; a retry gives the same"
             )
             raise DataInvalid(msg)
-        answers: list[Prediction] = (predicted[:, 1] if len(self.manifest.classes) == BINARY else predicted).tolist()
         return answers
+
+    def contributions(self, columns: Columns) -> NDArray[Any]:
+        """Return how much each feature moved each row's raw score, and at the end the score without any feature.
+
+        The shape is (rows, features + 1), with more than two classes (rows, classes, features + 1). The numbers of a row
+        add up to its raw score: before the sigmoid, softmax or exponential that makes the prediction of it.
+
+        Raises
+        ------
+        DataInvalid
+            As `Preparation.transform`, and when the model cannot tell.
+        """
+        explain = getattr(self.estimator, "explain", None)
+        if explain is None:
+            msg = (
+                f"a model of the trainer {self.manifest.trainer.kind} does not tell what moved its predictions; leave out "
+                "contributions; a retry gives the same"
+            )
+            raise DataInvalid(msg)
+        told: NDArray[Any] = explain(self.manifest.preparation.transform(columns))
+        return told
 
     def check_golden(self) -> None:
         """Predict the golden rows again.
@@ -277,6 +296,10 @@ def _json_value(value: Any) -> bool | int | float | str | None:
         return None
     scalar: bool | int | float | str = value
     return scalar
+
+
+def _finite(answer: Prediction) -> bool:
+    return all(map(math.isfinite, answer)) if isinstance(answer, list) else math.isfinite(answer)
 
 
 def _agree(seen: Prediction, expected: float | Sequence[float]) -> bool:
