@@ -113,7 +113,9 @@ class PredictionLog:
         assert self._key is not None
         columns: dict[str, Any] = answered.columns
         reason = REASON.get()
-        if len(answered.predictions) == 1:  # most requests have one row, and a list around each value takes long to write
+        if (
+            len(answered.predictions) == 1
+        ):  # most requests have one row, and a list around each value takes long to write
             columns = {name: values[0] for name, values in columns.items()}
         text = _encode(columns)
         digest = hashlib.blake2b(text.encode(), digest_size=_DIGEST_BYTES, key=self._key).hexdigest()
