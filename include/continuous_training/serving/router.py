@@ -21,13 +21,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from continuous_training.core.errors import ContinuousTrainingError
 from continuous_training.core.prediction_log import SHADOW
 from continuous_training.serving.asked import make_id
+from continuous_training.serving.exchange import Hosts, Refused
 from continuous_training.serving.predictions import REASON, Reason
 from continuous_training.serving.routed import ALLOWED_ID, Routed, first_value, read_body
 from continuous_training.serving.tally import Tally, predictions
 from continuous_training.serving.upstream import Unusable, Upstream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, MutableMapping
+    from collections.abc import Callable, MutableMapping, Sequence
 
     from continuous_training.core.rollout import RolloutPlan
     from continuous_training.deployers.handover import ServingFolder
@@ -67,6 +68,8 @@ class Router:
         What answers with the champion.
     fence
         The champion's fence.
+    hosts
+        Names a request may call the server by, as in `ModelApp`: others must not reach the challenger either.
     folder
         Where the plan is read and the counts are written.
     clock
@@ -74,9 +77,15 @@ class Router:
     """
 
     def __init__(
-        self, app: ModelApp, fence: int, folder: ServingFolder, clock: Callable[[], float] = time.monotonic
+        self,
+        app: ModelApp,
+        fence: int,
+        hosts: Sequence[str],
+        folder: ServingFolder,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
+        self._hosts = Hosts(hosts)
         self._fence = fence
         self._folder = folder
         self._clock = clock
@@ -90,7 +99,7 @@ class Router:
         """Answer one request, by the version that the plan says."""
         if self._clock() >= self._look_at:
             self._look()
-        if self._following is None or not _asks_for_predictions(scope):
+        if self._following is None or not self._concerns(scope):
             await self._pass_on(scope, receive, send)
             return
         body, receive = await read_body(receive)
@@ -167,6 +176,18 @@ class Router:
         self._following = None
 
     # -- one request
+
+    def _concerns(self, scope: MutableMapping[str, Any]) -> bool:
+        """Tell whether a request asks for predictions and may; what it may not the champion refuses."""
+        if scope["type"] != "http" or scope["method"] != "POST":
+            return False
+        if scope["path"] != "/invocations" and not _INFER.fullmatch(scope["path"]):
+            return False
+        try:
+            self._hosts.check(next((value for name, value in scope["headers"] if name == b"host"), b""))
+        except Refused:
+            return False
+        return True
 
     async def _pass_on(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Let the champion answer; a request from another router says why it comes, and is told how long it took."""
@@ -305,7 +326,7 @@ class Router:
             theirs = predictions(reply.body)
             tally.challenger.answered(took, theirs)
             if status < _CLIENT_ERROR:
-                tally.compare(predictions(body), theirs)
+                tally.compared.add(predictions(body), theirs)
         _count(tally.champion, status, seconds, body)
         tally.changed()
 
@@ -320,9 +341,3 @@ def _count(arm: Any, status: int, seconds: float, body: bytes) -> None:
 
 def _share(plan: RolloutPlan) -> bytes:
     return b"%b %b" % (plan.mode.encode(), f"{plan.share:.12f}".rstrip("0").rstrip(".").encode())
-
-
-def _asks_for_predictions(scope: MutableMapping[str, Any]) -> bool:
-    if scope["type"] != "http" or scope["method"] != "POST":
-        return False
-    return scope["path"] == "/invocations" or _INFER.fullmatch(scope["path"]) is not None

@@ -34,10 +34,11 @@ class Arm:
         self._latency = [0] * (len(LATENCY_BOUNDS) + 1)
         self._scores = [0] * (len(score_bounds) + 1)
 
-    def answered(self, seconds: float, predictions: list[Any]) -> None:
-        """Count an answer."""
+    def answered(self, seconds: float | None, predictions: list[Any]) -> None:
+        """Count an answer, and how long it took where that is known."""
         self.requests += 1
-        self._latency[bucket(seconds, LATENCY_BOUNDS)] += 1
+        if seconds is not None:
+            self._latency[bucket(seconds, LATENCY_BOUNDS)] += 1
         for prediction in predictions:
             self._scores[bucket(score(prediction), self._bounds)] += 1
 
@@ -57,6 +58,28 @@ class Arm:
         )
 
 
+class Comparison:
+    """By how much two versions' answers to the same requests differ."""
+
+    def __init__(self) -> None:
+        self._compared = 0
+        self._differing = 0
+        self._largest = 0.0
+
+    def add(self, champion: list[Any], challenger: list[Any]) -> None:
+        """Count the answers to one request."""
+        distances = [_distance(one, other) for one, other in zip(champion, challenger, strict=False)]
+        if len(champion) != len(challenger):
+            distances.append(math.inf)
+        self._compared += len(distances)
+        self._differing += sum(distance > SAME for distance in distances)
+        self._largest = max([self._largest, *(each for each in distances if math.isfinite(each))])
+
+    def counts(self) -> dict[str, Any]:
+        """Return what was counted, as `RolloutCounts` names it."""
+        return {"compared": self._compared, "differing": self._differing, "largest_difference": self._largest}
+
+
 class Tally:
     """The counts of one process under one plan; written to a file of its own within a second.
 
@@ -71,23 +94,12 @@ class Tally:
     def __init__(self, plan: RolloutPlan, folder: Path) -> None:
         self.champion = Arm(plan.score_bounds)
         self.challenger = Arm(plan.score_bounds)
+        self.compared = Comparison()
         self.dropped = 0
-        self._compared = 0
-        self._differing = 0
-        self._largest = 0.0
         self._plan = plan.name
         self._folder = folder / plan.name
         self._file = self._folder / f"{secrets.token_hex(8)}.json"
         self._flush: asyncio.TimerHandle | None = None
-
-    def compare(self, champion: list[Any], challenger: list[Any]) -> None:
-        """Count by how much two answers to the same request differ."""
-        distances = [_distance(one, other) for one, other in zip(champion, challenger, strict=False)]
-        if len(champion) != len(challenger):
-            distances.append(math.inf)
-        self._compared += len(distances)
-        self._differing += sum(distance > SAME for distance in distances)
-        self._largest = max([self._largest, *(each for each in distances if math.isfinite(each))])
 
     def changed(self) -> None:
         """See to it that what was counted is written down soon."""
@@ -114,9 +126,7 @@ class Tally:
             champion=self.champion.counts(),
             challenger=self.challenger.counts(),
             dropped=self.dropped,
-            compared=self._compared,
-            differing=self._differing,
-            largest_difference=self._largest,
+            **self.compared.counts(),
         )
 
 

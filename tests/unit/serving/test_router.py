@@ -14,6 +14,7 @@ import httpx
 import pytest
 import uvicorn
 
+from continuous_training.core.errors import DataInvalid
 from continuous_training.core.prediction_log import LogPolicy, log_folder
 from continuous_training.core.rollout import RolloutPlan
 from continuous_training.deployers.handover import ServingFolder
@@ -21,10 +22,11 @@ from continuous_training.deployers.processes import STARTUP_SECONDS, ServerProce
 from continuous_training.serving import router, upstream
 from continuous_training.serving.app import ModelApp
 from continuous_training.serving.predictions import PredictionLog
+from continuous_training.serving.rehearsal import rehearse
 from continuous_training.serving.router import Router
 from continuous_training.sources._predictions import read_predictions
 from continuous_training.trainers.bundle import load_bundle
-from served_model import MODEL, ask, expected, listening, make_rows, pointer, records, release
+from served_model import FEATURES, MODEL, ask, expected, listening, make_rows, pointer, records, release
 
 BEGUN = datetime(2013, 3, 1, tzinfo=UTC)
 ROW = {"distance": 900.0, "wind": 3.0, "carrier": "UA"}
@@ -82,7 +84,7 @@ class Rollout:
         app = ModelApp(
             release(fence, bundle), load_bundle(self.home / "bundles" / bundle), ["127.0.0.1"], record=log.record
         )
-        routed = Router(app, fence, folder)
+        routed = Router(app, fence, ["127.0.0.1"], folder)
         self.served.append(Served(routed, routed.close))
         self.logs.append(log)
         return routed
@@ -291,6 +293,13 @@ def test_what_both_versions_refuse_is_nobodys_error(rollout):
     assert rollout.counts()["challenger"]["requests"] == 0
 
 
+def test_a_request_by_another_name_reaches_neither_version(rollout):
+    rollout.follow(rollout.plan(share=1))
+    answer = rollout.ask("x", host="rebound.example")
+    assert (answer.status_code, answer.headers["ct-version"]) == (400, "3")
+    assert rollout.counts()["challenger"]["requests"] == 0
+
+
 BAD = {
     "gone": ((lambda connection, stop: connection.close()), "connection"),
     "hung": (hang, "timeout"),
@@ -486,3 +495,32 @@ def test_in_a_shadow_both_logs_have_the_same_ids(rollout):
     theirs = read_predictions(log_folder(rollout.home / "other" / "serving" / MODEL, MODEL))
     assert {*ours["ct_id"]} == {*theirs["ct_id"]}
     assert {*theirs["ct_reason"]} == {"shadow"}
+
+
+def test_a_challenger_answers_logged_requests_before_a_client_reaches_it(rollout):
+    rows = make_rows(30)
+    for row in records(rows):
+        ask(rollout.url, [row], rollout.client)
+    logged = read_predictions(log_folder(rollout.folder.path, MODEL))
+    counts = rehearse(rollout.plan(), logged, FEATURES.columns)
+    wanted, theirs = (expected(rollout.home, bundle, rows) for bundle in "ab")
+    distances = [abs(one - other) for one, other in zip(wanted, theirs, strict=True)]
+    assert (counts.compared, counts.challenger.requests, counts.challenger.errors) == (30, 30, 0)
+    assert counts.largest_difference == pytest.approx(max(distances), abs=1e-9)
+    assert sum(counts.challenger.latency) == sum(counts.champion.scores) == 30
+    kept = read_predictions(log_folder(rollout.home / "other" / "serving" / MODEL, MODEL))
+    assert {*kept["ct_reason"]} == {"shadow"}
+    assert rehearse(rollout.plan(), logged, FEATURES.columns, requests=5).compared == 5
+
+
+@pytest.mark.parametrize(
+    ("url", "challenger", "cause"),
+    [(None, "9", "version"), ("http://127.0.0.1:1", "4", "connection")],
+)
+def test_a_rehearsal_counts_what_the_challenger_fails(rollout, url, challenger, cause):
+    ask(rollout.url, [ROW], rollout.client)
+    logged = read_predictions(log_folder(rollout.folder.path, MODEL))
+    plan = rollout.plan(challenger=challenger, **({"url": url} if url else {}))
+    assert rehearse(plan, logged, FEATURES.columns).challenger.causes == {cause: 1}
+    with pytest.raises(DataInvalid, match="does not keep absent"):
+        rehearse(plan, logged, ("absent",))
