@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left
+from datetime import datetime
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -47,7 +48,8 @@ class RolloutPlan(Frozen):
     """
 
     fence: int = Field(ge=1, description="Fence of the champion; a plan for an earlier one is not followed.")
-    step: int = Field(0, ge=0, description="Number of the step; with one fence it never goes down.")
+    begun: Moment = Field(description="When the rollout began; with one fence a later one replaces an earlier one.")
+    step: int = Field(0, ge=0, description="Number of the step; within a rollout it never goes down.")
     mode: Mode
     share: float = Field(ge=0, le=1, description="Share of the entities that the challenger answers, or is shown.")
     champion: Version
@@ -76,15 +78,21 @@ class RolloutPlan(Frozen):
         return self
 
     @property
-    def order(self) -> tuple[int, int]:
+    def order(self) -> tuple[int, datetime, int]:
         """Return what never goes down from one plan to the next."""
-        return self.fence, self.step
+        return self.fence, self.begun, self.step
+
+    @property
+    def name(self) -> str:
+        """Return what counts of this step are filed under."""
+        return f"{self.fence}-{self.begun:%Y%m%dT%H%M%S}-{self.step}"
 
     def takes(self, entity: str) -> bool:
         """Tell whether `entity` is in the challenger's share; the answer changes only from no to yes as the share grows.
 
         >>> plan = RolloutPlan(
-        ...     fence=3, mode="canary", share=0.1, champion="3", challenger="4", url="http://127.0.0.1:1", salt="pepper and salt"
+        ...     fence=3, begun=datetime(2013, 3, 1), mode="canary", share=0.1, champion="3", challenger="4",
+        ...     url="http://127.0.0.1:1", salt="pepper and salt",
         ... )
         >>> sum(plan.takes(str(number)) for number in range(10_000))
         1056
@@ -137,9 +145,7 @@ class VersionCounts(Frozen):
 class RolloutCounts(Frozen):
     """What the router counted since the plan of one step is in force."""
 
-    fence: int = Field(ge=1)
-    step: int = Field(ge=0)
-    challenger_version: Version
+    plan: str = Field(description="Name of the plan.")
     champion: VersionCounts = VersionCounts()
     challenger: VersionCounts = VersionCounts()
     dropped: Count = Field(0, description="Requests that were not mirrored because the challenger was behind.")
@@ -149,12 +155,11 @@ class RolloutCounts(Frozen):
 
     def __add__(self, other: RolloutCounts) -> RolloutCounts:
         """Return the counts of both, which must be of the same step."""
-        same = ("fence", "step", "challenger_version")
-        if any(getattr(self, name) != getattr(other, name) for name in same):
-            msg = f"step {self.step} of fence {self.fence} and step {other.step} of fence {other.fence} do not add up"
+        if self.plan != other.plan:
+            msg = f"counts of {self.plan} and of {other.plan} do not add up"
             raise ValueError(msg)
         return RolloutCounts(
-            **{name: getattr(self, name) for name in same},
+            plan=self.plan,
             champion=self.champion + other.champion,
             challenger=self.challenger + other.challenger,
             dropped=self.dropped + other.dropped,

@@ -2,6 +2,8 @@
 
 `pointer.json` says which release is to be served; only a deployer writes it, and its fence never goes down.
 `status.json` says what is served and how the newest pointer fared; only the supervisor writes it.
+`rollout.json` says which requests a challenger gets; whoever drives the rollout writes it, and removes it at the end.
+`counts/<plan>/` has a file of each server process that counts what the two versions do.
 `supervisor.lock` is held by the supervisor for as long as it lives and contains its process id.
 `deploy.lock` is held by the one deployer that moves the pointer or starts and stops the supervisor.
 """
@@ -19,6 +21,7 @@ from pydantic import Field, ValidationError
 
 from continuous_training.core.errors import ArtefactCorrupt, StoreUnavailable, UsageError
 from continuous_training.core.frozen import Frozen
+from continuous_training.core.rollout import RolloutCounts, RolloutPlan
 from continuous_training.deployers.base import Release
 
 _Value = TypeVar("_Value", bound=Frozen)
@@ -61,6 +64,8 @@ class ServingFolder:
             raise UsageError(msg)
         self.path = home.absolute() / "serving" / model
         self.log = self.path / "server.log"
+        self.plan = self.path / "rollout.json"
+        self.counts = self.path / "counts"
         self._lock = self.path / "supervisor.lock"
 
     def read_pointer(self) -> Pointer | None:
@@ -80,6 +85,23 @@ class ServingFolder:
     def write_status(self, status: Status) -> None:
         """Say how things stand."""
         _write(self.path / "status.json", status)
+
+    def read_plan(self) -> RolloutPlan | None:
+        """Return the rollout's plan, or `None` when there is no rollout."""
+        return _read(self.plan, RolloutPlan)
+
+    def write_plan(self, plan: RolloutPlan | None) -> None:
+        """Begin or continue a rollout, or end it with `None`; servers follow within a second."""
+        _make(self.path)
+        if plan is None:
+            self.plan.unlink(missing_ok=True)
+        else:
+            _write(self.plan, plan)
+
+    def read_counts(self, plan: RolloutPlan) -> RolloutCounts:
+        """Return what all server processes together have counted under a plan; the last second may be missing."""
+        found = (_read(path, RolloutCounts) for path in sorted((self.counts / plan.name).glob("*.json")))
+        return sum((each for each in found if each), RolloutCounts(plan=plan.name))
 
     def supervisor(self) -> int | None:
         """Return the process id of the living supervisor, or `None` when there is none."""

@@ -138,6 +138,7 @@ class RolloutPolicy(Frozen):
         step: int,
         *,
         fence: int,
+        begun: datetime,
         champion: str,
         challenger: str,
         url: str,
@@ -150,8 +151,8 @@ class RolloutPolicy(Frozen):
         ----------
         step
             Its number, from 0.
-        fence, champion, challenger
-            The champion's fence, and the two versions.
+        fence, begun, champion, challenger
+            The champion's fence, when the rollout began, and the two versions.
         url
             Where the challenger answers.
         salt
@@ -162,6 +163,7 @@ class RolloutPolicy(Frozen):
         wanted = self.steps[step]
         return RolloutPlan(
             fence=fence,
+            begun=begun,
             step=step,
             mode=wanted.mode,
             share=wanted.share,

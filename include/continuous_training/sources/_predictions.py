@@ -21,6 +21,7 @@ from continuous_training.core.errors import ArtefactCorrupt, DataInvalid, Source
 from continuous_training.core.prediction_log import SHADOW
 from continuous_training.core.task import Task
 from continuous_training.core.window import Window
+from continuous_training.policies.rollout_guards import QualityGuard
 from continuous_training.sources import _rows as _rows_of
 
 OURS = (
@@ -149,6 +150,25 @@ def read_labelled(
     place = table.schema.get_field_index(task.event_time)
     table = table.set_column(place, task.event_time, _rows_of.in_nanoseconds(table[task.event_time], task.event_time))
     return _rows_of.to_frame([table], table.schema, task=task, as_of=as_of)
+
+
+def count_losses(joined: pd.DataFrame, guard: QualityGuard, classes: Sequence[Any] = ()) -> dict[str, tuple[int, ...]]:
+    """Return for each version the losses of its predictions with a known outcome, as `VersionCounts.losses` counts them.
+
+    Parameters
+    ----------
+    joined
+        What `join` returned, of the step that is judged.
+    guard
+        What a loss is.
+    classes
+        The two classes in probability order; none in regression.
+    """
+    known = joined[joined["ct_outcome"].notna()]
+    values = known["ct_outcome"].map(list(classes).index) if classes else known["ct_outcome"].astype(float)
+    losses = [guard.loss(prediction, value) for prediction, value in zip(known["ct_prediction"], values, strict=True)]
+    by_version = pd.Series(losses, index=known["ct_version"], dtype="float64").groupby(level=0)
+    return {str(version): guard.count(part.tolist()) for version, part in by_version}
 
 
 def newest(folder: Path) -> datetime | None:

@@ -194,10 +194,10 @@ def test_counts_of_several_processes_add_up_in_any_order(parts, order):
 
 
 def test_counts_of_two_steps_do_not_add_up():
-    one = RolloutCounts(fence=3, step=0, challenger_version="4")
-    assert (one + one).step == 0
+    one = RolloutCounts(plan="3-20130301T000000-0", champion=counts(5))
+    assert (one + one).champion.requests == 10
     with pytest.raises(ValueError, match="do not add up"):
-        one + one.model_copy(update={"step": 1})
+        one + one.model_copy(update={"plan": "3-20130301T000000-1"})
 
 
 @pytest.mark.parametrize(
@@ -242,9 +242,9 @@ def test_a_step_that_does_not_exist_cannot_be_judged():
 
 def test_a_plan_says_what_its_step_says_and_keeps_entities_as_the_share_grows():
     rollout = policy(entity="customer", only={"region": ["EU"]})
-    given = {"fence": 7, "champion": "3", "challenger": "4", "url": "http://127.0.0.1:8081", "salt": "0123456789"}
+    given = {"fence": 7, "begun": START, "champion": "3", "challenger": "4", "url": "http://127.0.0.1:8081", "salt": "0123456789"}
     small, large = (rollout.plan(step, **given) for step in (1, 2))
-    assert (small.mode, small.share, small.entity, small.order) == ("canary", 0.05, "customer", (7, 1))
+    assert (small.mode, small.share, small.entity, small.order) == ("canary", 0.05, "customer", (7, START, 1))
     entities = [str(number) for number in range(5000)]
     early = {entity for entity in entities if small.takes(entity)}
     assert early < {entity for entity in entities if large.takes(entity)}

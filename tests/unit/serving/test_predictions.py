@@ -14,10 +14,18 @@ from pydantic import ValidationError
 from continuous_training.core.errors import ArtefactCorrupt, DataInvalid
 from continuous_training.core.prediction_log import LogPolicy, log_folder
 from continuous_training.core.window import Window
+from continuous_training.policies.rollout_guards import QualityGuard
 from continuous_training.serving import predictions
 from continuous_training.serving.app import Answered
 from continuous_training.serving.predictions import REASON, PredictionLog, Reason
-from continuous_training.sources._predictions import add_outcomes, compact, join, read_outcomes, read_predictions
+from continuous_training.sources._predictions import (
+    add_outcomes,
+    compact,
+    count_losses,
+    join,
+    read_outcomes,
+    read_predictions,
+)  # fmt: skip
 from served_model import MODEL, release
 
 NOW = datetime(2013, 3, 1, tzinfo=UTC)
@@ -253,6 +261,7 @@ import itertools, sys
 from pathlib import Path
 from continuous_training.core.prediction_log import LogPolicy
 from continuous_training.deployers.base import Release
+from continuous_training.policies.rollout_guards import QualityGuard
 from continuous_training.serving import predictions
 from continuous_training.serving.app import Answered
 predictions.SEGMENT_BYTES = 20_000
@@ -314,3 +323,21 @@ def test_values_of_numpy_are_written_down(opened, folder):
     opened().record(Answered("a", {"distance": [numpy.float32(1.5)]}, [numpy.float64(0.5)], "3"))
     assert read_predictions(folder)["distance"][0] == 1.5
     assert json.loads(next(folder.glob("*.jsonl")).read_text())["predictions"] == [0.5]
+
+
+def test_losses_are_counted_for_each_version_where_the_outcome_is_known(opened, folder):
+    for version, score in (("3", 0.9), ("4", 0.5)):
+        for name in ("yes", "no", "unknown"):
+            opened().record(Answered(name, COLUMNS, [score], version))
+    add_outcomes(folder, [{"id": "yes", "value": "late"}, {"id": "no", "value": "in time"}], NOW)
+    guard = QualityGuard()
+    counted = count_losses(join(folder, "label"), guard, classes=("in time", "late"))
+    assert counted == {"3": guard.count([0.1**2, 0.9**2]), "4": guard.count([0.25, 0.25])}
+
+
+def test_losses_of_values_are_in_units_of_the_scale(opened, folder):
+    opened().record(answered("a", scores=(30.0,)))
+    add_outcomes(folder, [{"id": "a", "value": 45}], NOW)
+    guard = QualityGuard(scale=60)
+    assert count_losses(join(folder, "label"), guard) == {"3": guard.count([0.25])}
+    assert count_losses(join(folder, "other"), guard) == {}
