@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import random
 import time
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ from continuous_training.core.errors import DataInvalid
 
 MAX_ROWS = 100_000
 
-_FIXED_BITS = 0xF << 76 | 0b11 << 62
+_LAST_62 = 2**62 - 1
 _VERSION_7 = 7 << 76 | 0b10 << 62
 
 
@@ -65,8 +65,9 @@ def make_id() -> str:
 
     Source: RFC 9562, section 5.7.
     """
-    number = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
-    text = f"{number & ~_FIXED_BITS | _VERSION_7:032x}"
+    chance = random.getrandbits(74)  # an id is no secret; a forked process begins anew
+    milliseconds = time.time_ns() // 1_000_000
+    text = f"{milliseconds << 80 | _VERSION_7 | (chance >> 62) << 64 | chance & _LAST_62:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
