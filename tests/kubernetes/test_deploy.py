@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -312,6 +313,27 @@ def test_a_missing_definition_a_missing_namespace_and_no_cluster_are_told_apart(
         cluster.deploy(3)
 
 
+def test_a_deploy_that_is_killed_and_fails_when_tried_again_puts_back_what_served_before(cluster: Cluster) -> None:
+    cluster.deploy(3)
+    before = cluster.live()
+    child = os.fork()
+    if child == 0:
+        try:
+            cluster.deploy(4, "broken")
+        finally:
+            os._exit(0)
+    wait_until(lambda: cluster.live().spec.template != before.spec.template, "the begun rollout", 60)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert cluster.live().metadata.annotations["continuous-training/fence"] == "4"
+    with pytest.raises(DeploymentFailed, match="What served before keeps serving"):
+        cluster.deploy(4, "broken")
+    after = cluster.live()
+    assert after.spec.template == before.spec.template
+    assert after.metadata.annotations["continuous-training/fence"] == "3"
+    assert cluster.ask("version")["fence"] == 3
+
+
 @pytest.fixture
 def kserve_installed(cluster: Cluster) -> Iterator[client.CustomObjectsApi]:
     """Install the definition of KServe's InferenceService, without KServe."""
@@ -365,7 +387,8 @@ def test_kserve_gets_its_champion_and_one_that_does_not_get_ready_is_put_back(
     first = found(kserve_installed, at)
     with pytest.raises(DeploymentFailed, match="What served before keeps serving"):
         deploy(2, "1 second")
-    assert found(kserve_installed, at)["spec"] == first["spec"]
+    kept = found(kserve_installed, at)
+    assert (kept["spec"], kept["metadata"]["annotations"]) == (first["spec"], first["metadata"]["annotations"])
 
 
 def found(objects: client.CustomObjectsApi, at: tuple[str, ...]) -> Any:

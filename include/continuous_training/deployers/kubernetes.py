@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from continuous_training.deployers.claims import refuse_unless_ours, replace
+from continuous_training.deployers.claims import checked, replace
 from continuous_training.deployers.cluster import Cluster, is_ours
 from continuous_training.deployers.manifests import render, stub
 from continuous_training.deployers.pods import Manifest, ServedPods, object_name
@@ -60,21 +60,18 @@ class KubernetesService(ServedPods):
         if self.via == "gitops":
             return url
         cluster = Cluster.connect()
-        wanted = [cluster.adapt(each) for each in manifests]
-        before = refuse_unless_ours(cluster, wanted, release)
-        for each in wanted:
-            cluster.apply(each, dry_run=True)
-        deployment, policy, *others = wanted
+        changes = checked(cluster, manifests, release)
+        deployment, _, *others = [wanted for wanted, _ in changes]
         replace(
             cluster,
-            [(deployment, before[0]), (policy, before[1])],
+            changes[:2],
             release,
             first=stub(deployment, self.replicas.min),
             wait=lambda: await_rollout(cluster, deployment, release, self.startup.total_seconds()),
         )
         for each in others:
             cluster.apply(each)
-        self._prune(cluster, wanted, release)
+        self._prune(cluster, manifests, release)
         return url
 
     def _render(self, release: Release, artefacts: str) -> list[Manifest]:
