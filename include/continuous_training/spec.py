@@ -201,6 +201,8 @@ class ModelSpec(Frozen):
             *self._signal_problems(),
             *self._season_problems(),
         ]
+        if self.deployment.in_pod and self.runner.kind != "kubernetes":
+            problems.append("deployment.via: pod needs the runner kubernetes, whose pods it is like; or write via: api")
         if problems:
             raise ValueError("; ".join(problems))
         return self

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import http.server
 import json
@@ -22,8 +21,6 @@ os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="airflow-home-"))
 os.environ |= {"AIRFLOW__WORKERS__API_RETRY_WAIT_MIN": "0.1", "AIRFLOW__WORKERS__API_RETRY_WAIT_MAX": "0.2"}
 
 from airflow.sdk import DAG
-from airflow.sdk.module_loading import import_string
-from airflow.sdk.serde import deserialize
 
 import small_model
 from airflow_worker import Worker, dag_run
@@ -64,20 +61,8 @@ def attempt(
     where: Any, *, run_id: str = "", meanwhile: Callable[[], Any] = lambda: None, **runner: Any
 ) -> TaskRunResult:
     """Run one attempt of a work step's task as worker and triggerer do, and return how it ended."""
-    worker, task = worker_of(run_id or uuid.uuid4().hex), task_of(where, runner)
-    outcome = worker.do(task)
-    if outcome.state != "deferred":
-        return outcome
-    meanwhile()
-    body = next(body for path, body in worker.sent if path.endswith("/state") and body["state"] == "deferred")
-    trigger = import_string(body["classpath"])(**deserialize(body["trigger_kwargs"]))
-
-    async def event() -> Any:
-        async for told in trigger.run():
-            return json.loads(json.dumps(told.payload, default=str))
-        return None
-
-    return worker.do(task, resume=("trigger_reentry", {"event": asyncio.run(event())}))
+    worker = worker_of(run_id or uuid.uuid4().hex)
+    return worker.do_all(task_of(where, runner), meanwhile=meanwhile)
 
 
 @contextlib.contextmanager

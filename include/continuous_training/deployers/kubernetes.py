@@ -30,14 +30,20 @@ class KubernetesService(ServedPods):
     """Answer requests from pods of a Kubernetes cluster, at a Service with the model's name."""
 
     kind: Literal["kubernetes"] = "kubernetes"
-    via: Literal["api", "gitops"] = Field(
+    via: Literal["api", "pod", "gitops"] = Field(
         "api",
-        description="Who applies the objects: the deploy step, through the cluster's API; or your GitOps tool, from what "
-        "`ct manifests` writes. Then the deploy step changes nothing.",
+        description="Who applies the objects: the deploy step beside Airflow's worker; a pod of the runner's namespace, so that "
+        "the worker needs no right where the champion answers; or your GitOps tool, from what `ct manifests` writes, and then "
+        "the deploy step changes nothing.",
     )
     service_monitor: bool = Field(
         default=False, description="Whether the Prometheus operator is told to read the servers' metrics."
     )
+
+    @property
+    def in_pod(self) -> bool:
+        """Tell whether Airflow calls `deploy` in a pod instead of beside its worker."""
+        return self.via == "pod"
 
     def deploy(self, release: Release, bundle: Path, *, settings: Settings) -> str:  # noqa: ARG002
         """Serve `release` and return the URL of its Service; the same release again repairs what was changed by hand.

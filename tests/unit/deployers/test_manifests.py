@@ -39,7 +39,10 @@ def server(**changes):
     return pod(**changes)["spec"]["containers"][0]
 
 
-@pytest.mark.parametrize("manifest", [*rendered().values(), *work_plane(), *serving_plane()], ids=_place)
+PLANES = [*work_plane(), *serving_plane(), *serving_plane("answers", via="pod")]
+
+
+@pytest.mark.parametrize("manifest", [*rendered().values(), *PLANES], ids=_place)
 def test_an_object_is_one_of_current_kubernetes(manifest):
     kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
 
