@@ -249,6 +249,17 @@ def test_the_number_of_pods_is_left_to_the_autoscaler(cluster: Cluster) -> None:
     assert "f:replicas" not in applied[0].fields_v1["f:spec"]
 
 
+def test_the_autoscaler_is_told_of_requests_too_without_touching_the_pods(cluster: Cluster) -> None:
+    cluster.deploy(3)
+    before = cluster.live().metadata.generation
+    cluster.deploy(3, requests_target=40)
+    at = ("autoscaling", "v2beta2", cluster.namespace.name, "horizontalpodautoscalers", MODEL)
+    metrics = client.CustomObjectsApi(cluster.api).get_namespaced_custom_object(*at)["spec"]["metrics"]
+    targets = [each["pods"]["target"]["averageValue"] for each in metrics if each["type"] == "Pods"]
+    assert (len(metrics), targets) == (2, ["40"])
+    assert cluster.live().metadata.generation == before
+
+
 @pytest.mark.parametrize("verb", ["create", "get", "patch"])
 def test_without_one_right_the_error_names_it(cluster: Cluster, kubeconfig: Path, verb: str) -> None:
     less = [

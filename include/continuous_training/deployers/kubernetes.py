@@ -36,6 +36,13 @@ class KubernetesService(ServedPods):
         "the worker needs no right where the champion answers; or your GitOps tool, from what `ct manifests` writes, and then "
         "the deploy step changes nothing.",
     )
+    requests_target: int | None = Field(
+        None,
+        ge=1,
+        le=1_000_000,
+        description="Requests per second that one pod is kept near, besides `cpu_target`: with more, pods are added. Needs the "
+        "Prometheus adapter.",
+    )
     service_monitor: bool = Field(
         default=False, description="Whether the Prometheus operator is told to read the servers' metrics."
     )

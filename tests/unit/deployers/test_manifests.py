@@ -136,6 +136,16 @@ def test_the_autoscaler_has_the_bounds_and_the_target_of_the_model_file():
     assert spec["scaleTargetRef"]["name"] == "flight-delays"
 
 
+def test_pods_are_added_for_requests_too_where_the_model_file_says_so():
+    autoscaler = rendered(requests_target=40)["HorizontalPodAutoscaler"]
+    kubernetes_validate.validate(autoscaler, kubernetes_validate.latest_version(), strict=True)
+    cpu, requests = autoscaler["spec"]["metrics"]
+    assert cpu["resource"]["name"] == "cpu"
+    assert requests["pods"] == {
+        "metric": {"name": "ct_requests_per_second"}, "target": {"type": "AverageValue", "averageValue": "40"},
+    }  # fmt: skip
+
+
 def test_requests_come_from_the_own_namespace_and_the_callers_named():
     rule = rendered(callers=["web"])["NetworkPolicy"]["spec"]["ingress"][0]
     assert rule["from"] == [
