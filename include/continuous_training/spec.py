@@ -129,6 +129,8 @@ class ModelSpec(Frozen):
             *self._part_problems(),
             *self._rollout_problems(),
         ]
+        if self.deployment.in_pod and self.runner.kind != "kubernetes":
+            problems.append("deployment.via: pod needs the runner kubernetes, whose pods it is like; or write via: api")
         if problems:
             raise ValueError("; ".join(problems))
         return self

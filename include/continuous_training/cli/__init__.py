@@ -231,6 +231,12 @@ def _manifests_parser(commands: argparse._SubParsersAction[argparse.ArgumentPars
         manifests.add_argument(
             f"--{plane}", metavar="NAME", default=name, help=f"namespace where {what} (default: {name})"
         )
+    manifests.add_argument(
+        "--via",
+        choices=["api", "pod"],
+        default="api",
+        help="who may deploy: Airflow's workers, or pods of the work's namespace (default: api)",
+    )
 
 
 def _metrics_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

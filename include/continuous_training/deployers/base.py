@@ -49,6 +49,11 @@ class Deployer(Frozen):
         """
         raise NotImplementedError
 
+    @property
+    def in_pod(self) -> bool:
+        """Tell whether Airflow calls `deploy` in a pod instead of beside its worker."""
+        return False
+
     def asked(self) -> dict[str, list[str]]:
         """Return the names of a cluster's things that the deployment must allow, by kind."""
         return {}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from pydantic import Field
 
-from continuous_training.core.errors import SpecError
+from continuous_training.core.errors import MissingExtra, SpecError
 from continuous_training.core.frozen import Frozen
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Dask(Frozen):
         ------
         SpecError
             The deployment does not have the scheduler that is named.
-        ImportError
+        MissingExtra
             Dask is not installed.
         ClusterUnavailable
             The workers do not start.
@@ -57,7 +57,7 @@ class Dask(Frozen):
                 "trainer.engine: dask needs Dask where the step runs: pip install "
                 "'airflow-provider-continuous-training[dask]', or leave the engine out; a retry gives the same"
             )
-            raise ImportError(msg)
+            raise MissingExtra(msg)
         from continuous_training.trainers import _dask
 
         if self.scheduler is None:
