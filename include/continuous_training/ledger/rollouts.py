@@ -31,7 +31,9 @@ class RolloutRecord(Frozen):
     text: str
     started: Moment
     step_started: Moment
-    verdict: RolloutVerdict | None = Field(None, description="What the last row was written for; none at the beginning.")
+    verdict: RolloutVerdict | None = Field(
+        None, description="What the last row was written for; none at the beginning."
+    )
     counts: RolloutCounts | None = Field(None, description="What the verdict was made of.")
 
     @property
@@ -86,7 +88,17 @@ class Rollouts(Database):
             told = {"verdict": canonical(verdict), "counts": None if counts is None else canonical(counts)}
             row = {name: getattr(known, name) for name in ("run_key", "fence", "bundle", "version")}
             step = max(verdict.step, known.step)
-            append(connection, tables.rollouts, head, at=now, answer=verdict.answer, text=verdict.text, step=step, **row, **told)
+            append(
+                connection,
+                tables.rollouts,
+                head,
+                at=now,
+                answer=verdict.answer,
+                text=verdict.text,
+                step=step,
+                **row,
+                **told,
+            )
             return _known(connection, model, run_key)
 
     def rollout(self, model: str, run_key: str | None = None) -> RolloutRecord | None:
@@ -120,7 +132,10 @@ def _record(connection: sa.Connection, model: str, run_key: str) -> RolloutRecor
         return None
     last = rows[-1]
     return RolloutRecord(
-        **{name: last._mapping[name] for name in ("model", "run_key", "fence", "bundle", "version", "step", "answer", "text")},
+        **{
+            name: last._mapping[name]
+            for name in ("model", "run_key", "fence", "bundle", "version", "step", "answer", "text")
+        },
         started=rows[0].at,
         step_started=next(row.at for row in rows if row.step == last.step),
         verdict=None if last.verdict is None else RolloutVerdict.model_validate_json(last.verdict),

@@ -7,21 +7,27 @@ a look may be killed anywhere and is simply done again.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from continuous_training.core.decisions import GateVerdict
+from continuous_training.core.prediction_log import log_folder
 from continuous_training.core.rollout import RolloutSeen, RolloutVerdict
+from continuous_training.core.window import Window
 from continuous_training.deployers.base import Release
 from continuous_training.ledger import Ledger
 from continuous_training.steps.context import Context, Output
 from continuous_training.steps.promote import gate_outcome
-from continuous_training.trainers.bundle import load_manifest
+from continuous_training.trainers.bundle import load_description, score_bounds
 
 if TYPE_CHECKING:
-    from continuous_training.core.rollout import RolloutPlan
+    from continuous_training.core.rollout import RolloutCounts, RolloutPlan
     from continuous_training.ledger import RolloutRecord
     from continuous_training.settings import Settings
     from continuous_training.spec import ModelSpec
+
+OUTCOME = "label"
+"""Kind of the outcomes that quality is judged by."""
 
 
 def do(context: Context) -> Output:
@@ -41,10 +47,11 @@ def do(context: Context) -> Output:
     if record is None:
         # The server first: a challenger that does not start has had no rollout.
         version = f"{run.fence + 1}.{run.key[:8]}"
-        _introduce(context, version, bundle)
+        url = _introduce(context, version, bundle)
         record = ledger.begin_rollout(
             spec.model, run_key=run.key, fence=run.fence, bundle=bundle, version=version, now=datetime.now(UTC)
         )
+        record = _rehearse(context, ledger, record, url)
     if not record.ended:
         record = _look(context, ledger, record)
     if record.ended:
@@ -87,7 +94,9 @@ def _look(context: Context, ledger: Ledger, record: RolloutRecord) -> RolloutRec
     url = _introduce(context, record.version, record.bundle)
     plan = _plan(context, record, champion.version, url)
     spec.deployment.route(spec.model, plan, settings=context.settings)
-    counts = spec.deployment.counts(spec.model, plan, settings=context.settings)
+    counts = _with_outcomes(
+        context, record, champion.version, spec.deployment.counts(spec.model, plan, settings=context.settings)
+    )
     seen = RolloutSeen(
         started=record.started,
         step=record.step,
@@ -100,6 +109,41 @@ def _look(context: Context, ledger: Ledger, record: RolloutRecord) -> RolloutRec
     if not moved.ended and moved.step > record.step:
         spec.deployment.route(spec.model, _plan(context, moved, champion.version, url), settings=context.settings)
     return moved if moved != record else record.model_copy(update={"text": verdict.text, "verdict": verdict})
+
+
+def _rehearse(context: Context, ledger: Ledger, record: RolloutRecord, url: str) -> RolloutRecord:
+    """Let the challenger answer logged requests before a client's reaches it, where the deployment keeps a log."""
+    spec, champion = context.spec, ledger.champion(context.spec.model)
+    folder = log_folder(Path(context.settings.home), spec.model)
+    if not folder.is_dir() or champion is None:
+        return record
+    from continuous_training.sources._predictions import read_predictions
+    from continuous_training.steps.rehearsal import rehearse
+
+    assert spec.rollout is not None
+    plan = _plan(context, record, champion.version, url)
+    manifest, _ = load_description(context.bundle(record.bundle))
+    counts = rehearse(plan, read_predictions(folder), manifest.preparation.features.columns)
+    verdict = spec.rollout.rehearsed(counts.champion, counts.challenger)
+    return ledger.move_rollout(spec.model, record.run_key, verdict, counts, now=datetime.now(UTC))
+
+
+def _with_outcomes(context: Context, record: RolloutRecord, champion: str, counts: RolloutCounts) -> RolloutCounts:
+    """Return the counts with the losses of predictions whose outcome is known, where the policy asks for them."""
+    policy = context.spec.rollout
+    folder = log_folder(Path(context.settings.home), context.spec.model)
+    if policy is None or policy.guards.quality is None or not folder.is_dir():
+        return counts
+    from continuous_training.sources._predictions import count_losses, join
+
+    window = Window(start=record.step_started, end=datetime.now(UTC))
+    manifest, _ = load_description(context.bundle(record.bundle))
+    losses = count_losses(join(folder, OUTCOME, window), policy.guards.quality, manifest.classes)
+    arms = {
+        arm: getattr(counts, arm).model_copy(update={"losses": losses.get(version, ())})
+        for arm, version in (("champion", champion), ("challenger", record.version))
+    }
+    return counts.model_copy(update=arms)
 
 
 def _introduce(context: Context, version: str, bundle: str) -> str:
@@ -120,5 +164,5 @@ def _plan(context: Context, record: RolloutRecord, champion: str, url: str) -> R
         challenger=record.version,
         url=url,
         salt=record.run_key[:32],
-        score_bounds=load_manifest(context.bundle(record.bundle)).score_bounds,
+        score_bounds=score_bounds(*load_description(context.bundle(record.bundle))),
     )
