@@ -12,6 +12,7 @@ from continuous_training.core.digest import digest
 from continuous_training.core.duration import format_duration
 from continuous_training.core.errors import SpecError
 from continuous_training.core.frozen import Frozen
+from continuous_training.core.prediction_log import LogPolicy
 from continuous_training.core.quality import ESTIMATED, GREATER_IS_BETTER, METRICS, MetricName
 from continuous_training.core.task import Features, Task
 from continuous_training.core.windows import LONGEST, Windows
@@ -31,7 +32,7 @@ from continuous_training.triage import Triage
 SuiteFile = Annotated[str, Field(pattern=r"^[\w-]+\.yaml$")]
 MOST_JSON_BYTES = 100_000  # Linux takes 128 KiB in one variable
 _NOT_OF_THE_MODEL = (
-    "description", "runner", "airflow", "deployment", "rollout", "retraining", "performance", "triage", "metrics",
+    "description", "runner", "airflow", "deployment", "rollout", "log", "retraining", "performance", "triage", "metrics",
 )  # fmt: skip
 MODEL_NAME = r"^[a-z][a-z0-9_]{0,62}$"
 
@@ -98,6 +99,9 @@ class ModelSpec(Frozen):
         description="How a challenger that passed the promotion gate meets real requests before it is the champion; without it "
         "promotion is full at once.",
     )
+    log: LogPolicy | None = Field(
+        None, description="What is kept of the predictions that servers answer with; without it nothing is."
+    )
     deployment: AnyDeployer = Field(default_factory=Local)
     runner: AnyRunner = Field(default_factory=Subprocess)
     airflow: Airflow = Field(default_factory=Airflow)
@@ -128,6 +132,7 @@ class ModelSpec(Frozen):
             *self._season_problems(),
             *self._part_problems(),
             *self._rollout_problems(),
+            *self._log_problems(),
         ]
         if self.deployment.in_pod and self.runner.kind != "kubernetes":
             problems.append("deployment.via: pod needs the runner kubernetes, whose pods it is like; or write via: api")
@@ -226,6 +231,16 @@ class ModelSpec(Frozen):
             needed = "needs scale, the error that counts as 1" if quality.scale is None else "has no scale; remove it"
             problems.append(f"rollout.guards.quality: a {self.task.kind} {needed}")
         return problems
+
+    def _log_problems(self) -> list[str]:
+        known = set(self.features.columns)
+        named = {part: getattr(self.log, part, ()) for part in ("keep", "hash", "drop")}
+        return [
+            f"log.{part}: {name} is not a feature, and nothing else is written down"
+            for part, names in named.items()
+            for name in (() if names == "all" else names)
+            if name not in known
+        ]
 
     def _column_problems(self) -> list[str]:
         group = ", the group" if self.task.group else ""

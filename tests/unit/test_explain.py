@@ -263,3 +263,10 @@ def test_the_steps_and_guards_of_a_rollout_are_told() -> None:
     assert "times 2" in text
     assert "A rollout that is not through within 7 days is rejected." in text
     assert "Rollout" not in _explained()
+
+
+def test_what_is_kept_of_predictions_is_told() -> None:
+    text = _explained(log={"sample": 0.1, "drop": ["origin"]})
+    assert "Prediction log: What is kept of the predictions that a server answers with, and for how long." in text
+    assert "sample 0.1" in text
+    assert "Prediction log" not in _explained()
