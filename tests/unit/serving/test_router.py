@@ -23,6 +23,7 @@ from continuous_training.serving import router, upstream
 from continuous_training.serving.app import ModelApp
 from continuous_training.serving.predictions import PredictionLog
 from continuous_training.serving.rehearsal import rehearse
+from continuous_training.serving.routed import first_value
 from continuous_training.serving.router import Router
 from continuous_training.sources._predictions import read_predictions
 from continuous_training.trainers.bundle import load_bundle
@@ -524,3 +525,26 @@ def test_a_rehearsal_counts_what_the_challenger_fails(rollout, url, challenger, 
     assert rehearse(plan, logged, FEATURES.columns).challenger.causes == {cause: 1}
     with pytest.raises(DataInvalid, match="does not keep absent"):
         rehearse(plan, logged, ("absent",))
+
+
+@pytest.mark.parametrize(
+    "request_body",
+    [
+        {"dataframe_split": {"columns": ["wind", "who"], "data": [[1, "x"], [2, "y"]]}},
+        {"dataframe_records": [{"who": "x"}, {"who": "y"}]},
+        {"instances": [{"who": "x"}]},
+        {"inputs": {"who": ["x", "y"]}},
+        {"inputs": [{"who": "x"}]},
+        {"inputs": [{"name": "wind", "data": [1]}, {"name": "who", "data": ["x"]}]},
+    ],
+)
+def test_the_entity_is_found_in_every_form_of_a_request(request_body):
+    assert first_value(request_body, "who") == "x"
+    assert first_value(request_body, "nobody") is None
+
+
+@pytest.mark.parametrize(
+    "request_body", [None, [], {}, {"inputs": []}, {"inputs": [[1, 2]]}, {"instances": [[1]]}, {"dataframe_split": 3}]
+)
+def test_a_request_in_which_no_entity_can_be_named_has_none(request_body):
+    assert first_value(request_body, "who") is None
