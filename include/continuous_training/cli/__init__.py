@@ -265,3 +265,36 @@ def _serve_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         "name below, * every name; may be repeated (or CT_HOSTS, with commas)",
     )
     serve.add_argument("--drain", help="seconds to go on answering after SIGTERM (default: 5)")
+    _serve_limits(serve)
+
+
+def _serve_limits(serve: argparse.ArgumentParser) -> None:
+    serve.add_argument("--workers", help="processes that answer on the one port (or CT_WORKERS; default: 1)")
+    serve.add_argument("--connections", help="most connections of one worker at once (default: 1000)")
+    serve.add_argument("--patience", help="seconds a request may take to arrive (default: 10)")
+    serve.add_argument(
+        "--arrow", action="store_true", default=None, help="load pyarrow at the start, not with the first Arrow batch"
+    )
+    serve.add_argument(
+        "--admin-port", help="port of GET /metrics; 0 takes a free one (or CT_ADMIN_PORT; default: no such port)"
+    )
+    serve.add_argument("--admin-host", help="IPv4 address of the admin port (or CT_ADMIN_HOST; default: 127.0.0.1)")
+    serve.add_argument(
+        "--private-metrics",
+        action="store_true",
+        default=None,
+        help="tell metrics only to whoever sends the token in CT_SERVE_TOKEN",
+    )
+    serve.add_argument(
+        "--data-cutoff", metavar="MOMENT", help="end of the model's data (or CT_DATA_CUTOFF; default: the package's)"
+    )
+    serve.add_argument(
+        "--max-age",
+        metavar="DURATION",
+        help="age of that from which the model is stale, such as '30 days' (or CT_MAX_AGE)",
+    )
+    serve.add_argument(
+        "--past-max-age",
+        choices=["flag", "refuse"],
+        help="mark the answers of a stale model with ct-stale, or give none (or CT_PAST_MAX_AGE; default: flag)",
+    )

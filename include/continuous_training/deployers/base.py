@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from continuous_training.core.frozen import Frozen
+from continuous_training.core.window import Moment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +22,7 @@ class Release(Frozen):
     version: str = Field(pattern=r"^[\x21-\x7e]{1,100}$", description="Sent with every answer, so without spaces.")
     fence: int = Field(ge=1, description="Grows with every promotion; a lower one never replaces a higher one.")
     bundle: str = Field(min_length=1, max_length=100)
+    data_cutoff: Moment | None = Field(None, description="End of the data it was made from, where that is known.")
 
 
 class Deployer(Frozen):

@@ -10,24 +10,30 @@ A request of a few rows is answered on the spot; what takes longer is done in th
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http import HTTPStatus
+from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import msgspec
 
 from continuous_training import __version__
 from continuous_training.core.errors import DataInvalid
-from continuous_training.serving import scoring, tensors
-from continuous_training.serving.asked import Contributions, TooManyRows
+from continuous_training.deployers.base import Release
+from continuous_training.deployers.golden import GOLDEN_REQUEST
+from continuous_training.serving import arrow, scoring, tensors
+from continuous_training.serving.age import Age
+from continuous_training.serving.asked import MAX_EXPLAINED, Contributions, TooManyRows, check_rows
 from continuous_training.serving.exchange import CLOSE, JSON, Answer, Bodies, Gone, Hosts, Refused, Request
+from continuous_training.serving.meter import ROUTES, Board, Meter, score_bounds
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 
-    from continuous_training.deployers.base import Release
     from continuous_training.serving.asked import Asked
     from continuous_training.serving.exchange import Receive
     from continuous_training.trainers.bundle import Bundle, Prediction
@@ -41,7 +47,6 @@ MAX_BODY = 16 * 2**20
 """Bytes the body of a request may have."""
 
 _MAX_HELD = 16 * MAX_BODY
-_SMALL_BODY = 16 * 2**10
 _FEW_ROWS = 32
 _log = logging.getLogger(__name__)
 
@@ -61,10 +66,14 @@ class Form(NamedTuple):
     read: Callable[[bytes, Sequence[str]], Asked]
     write: Callable[[Release, Asked, list[Prediction], Contributions | None], bytes]
     media_type: bytes = JSON
+    small: int = 16 * 2**10
+    """Bodies of so many bytes are read on the spot."""
 
 
 MLFLOW = Form(scoring.read_request, scoring.write_answer)
 TENSORS = Form(tensors.read_request, tensors.write_answer)
+_INVOCATIONS = {JSON: MLFLOW, arrow.MEDIA_TYPE: Form(arrow.read_request, arrow.write_answer, arrow.MEDIA_TYPE, small=0)}
+_HEALTH, _METADATA, _UNKNOWN = (ROUTES.index(name) for name in ("health", "metadata", "unknown"))
 
 
 class Route(NamedTuple):
@@ -72,6 +81,9 @@ class Route(NamedTuple):
 
     method: str
     do: Do
+    place: int
+    """Where it is counted, in `ROUTES`."""
+
     any_host: bool = False
 
 
@@ -91,6 +103,10 @@ class ModelApp:
     record
         Told of each request that gets predictions, before they are sent. When it fails, or what it gives to be awaited
         does, they are not sent.
+    meter
+        Counts what is done; by default for nobody.
+    age
+        How old the model is and may be; by default it has no age.
 
     Attributes
     ----------
@@ -106,6 +122,9 @@ class ModelApp:
         bundle: Bundle,
         hosts: Sequence[str],
         record: Callable[[Answered], Awaitable[None] | None] | None = None,
+        *,
+        meter: Meter | None = None,
+        age: Age | None = None,
     ) -> None:
         self.ready = False
         self.retiring = False
@@ -113,6 +132,10 @@ class ModelApp:
         self._bundle = bundle
         self._hosts = Hosts(hosts)
         self._record = record
+        self._meter = meter or Meter(Board().block(), score_bounds(bundle))
+        age = age or Age()
+        self._stale_from = age.stale_from
+        self._refused_from = age.stale_from if age.past == "refuse" else inf
         self._columns = bundle.manifest.preparation.features.columns
         self._bodies = Bodies(MAX_BODY, _MAX_HELD)
         self._threads = ThreadPoolExecutor(os.cpu_count() or 1, "predict")
@@ -122,36 +145,42 @@ class ModelApp:
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request and say who answered."""
+        began = time.perf_counter()
         path: str = scope["path"]
+        route = self._routes.get(path)
         request = Request(dict(scope["headers"]), receive)
+        self._meter.begin()
         try:
-            request.check_id()
-            answer = await self._route(scope["method"], path, request.headers)(request)
+            request.take_id()
+            answer = await self._allowed(route, scope["method"], path, request.headers)(request)
         except Refused as error:
             answer = error.answer(path)
         except Gone:
+            self._meter.leave()
             return
-        except Exception:  # whatever a model does, the caller gets JSON and the log the traceback
+        except Exception:  # noqa: BLE001 - whatever a model does, the caller gets JSON and the log the traceback
             _log.exception("%s version %s failed on a request", self._release.model, self._release.version)
-            why = "the model failed on these rows; the server's log says why"
+            why = "the request could not be answered; the server's log says why"
             answer = Refused(HTTPStatus.INTERNAL_SERVER_ERROR, why).answer(path)
         await self._send(send, answer, request.id)
+        self._meter.end(route.place if route else _UNKNOWN, answer.status, time.perf_counter() - began)
 
-    async def _send(self, send: Send, answer: Answer, request_id: bytes) -> None:
+    async def _send(self, send: Send, answer: Answer, request_id: str) -> None:
         headers = [
             (b"content-type", answer.media_type),
             (b"content-length", b"%d" % len(answer.body)),
-            (b"ct-request-id", request_id),
+            (b"ct-request-id", request_id.encode()),
             *self._signature,
             *answer.headers,
         ]
+        if time.time() > self._stale_from:
+            headers.append((b"ct-stale", b"true"))
         if self.retiring:  # the client's next request then reaches the successor, on a new connection
             headers.append(CLOSE)
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
 
-    def _route(self, method: str, path: str, headers: Mapping[bytes, bytes]) -> Do:
-        route = self._routes.get(path)
+    def _allowed(self, route: Route | None, method: str, path: str, headers: Mapping[bytes, bytes]) -> Do:
         if route is None or not route.any_host:
             self._hosts.check(headers.get(b"host", b""))
         if route is None:
@@ -163,34 +192,37 @@ class ModelApp:
 
     def _all_routes(self) -> dict[str, Route]:
         routes = {
-            "/invocations": Route("POST", partial(self._predict, {JSON: MLFLOW})),
-            "/ping": Route("GET", self._live),
-            "/version": Route("GET", self._version),
-            "/v2": Route("GET", self._server),
-            "/v2/health/live": Route("GET", self._live, any_host=True),
-            "/v2/health/ready": Route("GET", self._ready, any_host=True),
+            "/invocations": Route("POST", partial(self._predict, _INVOCATIONS), ROUTES.index("invocations")),
+            "/ping": Route("GET", self._live, _HEALTH),
+            "/version": Route("GET", self._version, _METADATA),
+            "/v2": Route("GET", self._server, _METADATA),
+            "/v2/health/live": Route("GET", self._live, _HEALTH, any_host=True),
+            "/v2/health/ready": Route("GET", self._ready, _HEALTH, any_host=True),
         }
         model = f"/v2/models/{self._release.model}"
         for path in (model, f"{model}/versions/{self._release.version}"):
-            routes[path] = Route("GET", self._model)
-            routes[f"{path}/ready"] = Route("GET", self._model_ready)
-            routes[f"{path}/infer"] = Route("POST", partial(self._predict, {JSON: TENSORS}))
+            routes[path] = Route("GET", self._model, _METADATA)
+            routes[f"{path}/ready"] = Route("GET", self._model_ready, _HEALTH)
+            routes[f"{path}/infer"] = Route("POST", partial(self._predict, {JSON: TENSORS}), ROUTES.index("infer"))
         return routes
 
     async def _live(self, _: Request) -> Answer:
         return Answer(b'{"live":true}')
 
     async def _ready(self, _: Request) -> Answer:
-        ready = self.ready and not self.retiring
+        ready = self._is_ready()
         return _json({"ready": ready}, HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE)
 
     async def _model_ready(self, _: Request) -> Answer:
-        ready = self.ready and not self.retiring
+        ready = self._is_ready()
         told = {"name": self._release.model, "ready": ready}
         return _json(told, HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE)
 
+    def _is_ready(self) -> bool:
+        return self.ready and not self.retiring and time.time() <= self._refused_from
+
     async def _version(self, _: Request) -> Answer:
-        return _json(self._release.model_dump(include={"model", "version", "fence", "bundle"}))
+        return _json(self._release.model_dump(mode="json", include=set(Release.model_fields), exclude_none=True))
 
     async def _server(self, _: Request) -> Answer:
         return _json({"name": "continuous-training", "version": __version__, "extensions": []})
@@ -199,9 +231,14 @@ class ModelApp:
         return _json(tensors.metadata(self._release, self._bundle.manifest))
 
     async def _predict(self, forms: Mapping[bytes, Form], request: Request) -> Answer:
+        if time.time() > self._refused_from:
+            why = (
+                f"{self._release.model} is past its maximum age and does not answer any more; train and deploy it again"
+            )
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, why)
         form, headers = _form(forms, request.headers), request.headers
         if headers.get(b"content-encoding", b"identity") != b"identity":
-            raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "compressed bodies are not read; send it as it is", CLOSE)
+            raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "compressed bodies are not read; send it as it is")
         body = await self._bodies.read(request.receive)
         try:
             return await self._answer(form, body, request)
@@ -213,7 +250,7 @@ class ModelApp:
             self._bodies.forget(len(body))
 
     async def _answer(self, form: Form, body: bytes, request: Request) -> Answer:
-        if len(body) <= _SMALL_BODY:
+        if len(body) <= form.small:
             asked = form.read(body, self._columns)
             few = asked.rows <= _FEW_ROWS and not asked.contributions
             solved = self._solve(form, asked) if few else await self._in_thread(self._solve, form, asked)
@@ -221,18 +258,23 @@ class ModelApp:
             asked = await self._in_thread(form.read, body, self._columns)
             solved = await self._in_thread(self._solve, form, asked)
         predictions, answer = solved
-        request.call(asked.id)
+        if asked.id is not None:
+            request.call(asked.id)
+        if request.id == GOLDEN_REQUEST:
+            return Answer(answer, media_type=form.media_type)
         if self._record is not None:
-            answered = Answered(request.id.decode(), asked.columns, predictions, self._release.version)
+            answered = Answered(request.id, asked.columns, predictions, self._release.version)
             waiting = self._record(answered)
             if waiting is not None:
                 await waiting
+        self._meter.predicted(predictions)
         return Answer(answer, media_type=form.media_type)
 
     def _solve(self, form: Form, asked: Asked) -> tuple[list[Prediction], bytes]:
         predictions = self._bundle.answer(asked.columns) if asked.rows else []
         contributions = None
         if asked.contributions and asked.rows:
+            check_rows(asked.rows, MAX_EXPLAINED)
             told = self._bundle.contributions(asked.columns)
             contributions = Contributions(self._columns, told[..., :-1].tolist(), told[..., -1].tolist())
         return predictions, form.write(self._release, asked, predictions, contributions)
@@ -247,9 +289,9 @@ def _form(forms: Mapping[bytes, Form], headers: Mapping[bytes, bytes]) -> Form:
     if form is None:
         shown = given[:100].decode("ascii", "replace") or "not given"
         allowed = " or ".join(media_type.decode() for media_type in forms)
-        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"the content type is {shown!r}; send {allowed}", CLOSE)
+        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"the content type is {shown!r}; send {allowed}")
     return form
 
 
 def _json(value: Any, status: HTTPStatus = HTTPStatus.OK) -> Answer:
-    return Answer(json.dumps(value).encode(), int(status))
+    return Answer(msgspec.json.encode(value), int(status))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import os
+import random
 import time
 from typing import Any, NamedTuple
 
 from continuous_training.core.errors import DataInvalid
 
 MAX_ROWS = 100_000
+MAX_EXPLAINED = 1000
+"""Rows whose contributions one request may ask for: they take a hundred times as long as predictions."""
 
-_FIXED_BITS = 0xF << 76 | 0b11 << 62
+_LAST_62 = 2**62 - 1
 _VERSION_7 = 7 << 76 | 0b10 << 62
 
 
@@ -65,15 +67,16 @@ def make_id() -> str:
 
     Source: RFC 9562, section 5.7.
     """
-    number = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
-    text = f"{number & ~_FIXED_BITS | _VERSION_7:032x}"
+    chance = random.getrandbits(74)  # an id is no secret; a forked process begins anew
+    milliseconds = time.time_ns() // 1_000_000
+    text = f"{milliseconds << 80 | _VERSION_7 | (chance >> 62) << 64 | chance & _LAST_62:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-def check_rows(count: int) -> None:
-    """Raise `TooManyRows` when there are more than 100,000."""
-    if count > MAX_ROWS:
-        raise TooManyRows(f"the request holds {count:,} rows; send at most {MAX_ROWS:,} at once")
+def check_rows(count: int, most: int = MAX_ROWS) -> None:
+    """Raise `TooManyRows` when there are more than `most`."""
+    if count > most:
+        raise TooManyRows(f"the request holds {count:,} rows; send at most {most:,} at once")
 
 
 def wants_contributions(parameters: object, where: str) -> bool:
@@ -85,7 +88,7 @@ def wants_contributions(parameters: object, where: str) -> bool:
         It is no object, holds another name, or the value is neither true nor false.
     """
     if not isinstance(parameters, dict):
-        raise DataInvalid(f"{where} is {kind(parameters)}; write an object such as {{\"contributions\": true}}")
+        raise DataInvalid(f'{where} is {kind(parameters)}; write an object such as {{"contributions": true}}')
     unknown = sorted(set(parameters) - {"contributions"})
     if unknown:
         raise DataInvalid(f"{where} names {', '.join(unknown):.200}; allowed: contributions")

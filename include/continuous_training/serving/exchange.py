@@ -28,20 +28,20 @@ class Request:
     def __init__(self, headers: dict[bytes, bytes], receive: Receive) -> None:
         self.headers = headers
         self.receive = receive
-        self.id = headers.get(b"ct-request-id") or make_id().encode()
+        self.id = make_id()
 
-    def check_id(self) -> None:
-        """Refuse an id that no header can carry back."""
-        if not _ID.fullmatch(self.id):
-            self.id = make_id().encode()
-            raise Refused(HTTPStatus.BAD_REQUEST, "ct-request-id must be 1 to 100 visible characters of ASCII")
+    def take_id(self) -> None:
+        """Take over the id in the header, or refuse one that no header can carry back."""
+        given = self.headers.get(b"ct-request-id")
+        if given is not None:
+            if not _ID.fullmatch(given):
+                raise Refused(HTTPStatus.BAD_REQUEST, "ct-request-id must be 1 to 100 visible characters of ASCII")
+            self.id = given.decode()
 
-    def call(self, name: str | None) -> None:
+    def call(self, name: str) -> None:
         """Take over the id in the request's body where no header named one and a header can carry it back."""
-        if name is not None and b"ct-request-id" not in self.headers:
-            given = name.encode()
-            if _ID.fullmatch(given):
-                self.id = given
+        if b"ct-request-id" not in self.headers and _ID.fullmatch(name.encode()):
+            self.id = name
 
 
 class Answer(NamedTuple):
@@ -63,7 +63,9 @@ class Refused(Exception):
 
     def answer(self, path: str) -> Answer:
         """Return what is sent: below `/v2` the protocol's `error`, else `error_code` and `message`, like MLflow's."""
-        said = {"error": str(self)} if path.startswith("/v2") else {"error_code": self.status.name, "message": str(self)}
+        said = (
+            {"error": str(self)} if path.startswith("/v2") else {"error_code": self.status.name, "message": str(self)}
+        )
         return Answer(json.dumps(said).encode(), int(self.status), headers=self.headers)
 
 
@@ -139,13 +141,11 @@ class Bodies:
             raise Refused(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 f"the body is larger than {self._largest:,} bytes; send fewer rows at once",
-                CLOSE,
             )
         if self._held + more > self._most_held:
-            raise busy("too many large requests are being read")
+            raise Refused(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "too many large requests are being read; try again in a second",
+                (b"retry-after", b"1"),
+            )
         self._held += more
-
-
-def busy(why: str) -> Refused:
-    """Return the refusal of a server that has enough to do."""
-    return Refused(HTTPStatus.SERVICE_UNAVAILABLE, f"{why}; try again in a second", (b"retry-after", b"1"))

@@ -91,17 +91,17 @@ def _parse_leniently(body: bytes) -> Any:
     try:
         request = json.loads(body)
         _ENCODER.encode(request)  # half a character (\\ud800) is read, and could not be written anywhere
-        return request
     except RecursionError as error:
         msg = "the body is nested too deeply; write rows of plain values"
         raise DataInvalid(msg) from error
     except ValueError as error:
         raise DataInvalid(f"the body is not JSON in UTF-8 ({error})") from error
+    return request
 
 
 def _only_form(request: object) -> tuple[str, Any]:
-    forms = [name for name in request if name in FORMS] if isinstance(request, dict) else []
-    if not isinstance(request, dict) or len(forms) != 1 or len(request) - ("params" in request) != 1:
+    forms = [name for name in request if name != "params"] if isinstance(request, dict) else []
+    if not isinstance(request, dict) or len(forms) != 1 or forms[0] not in FORMS:
         seen = f"the keys {sorted(request)}" if isinstance(request, dict) else kind(request)
         raise DataInvalid(
             f"the body holds {seen:.200}; write an object with exactly one of {', '.join(FORMS)}, and params if you like"
@@ -142,22 +142,27 @@ def _from_rows(form: str, rows: object, names: Sequence[str]) -> dict[str, list[
         raise DataInvalid(f"{form}: holds {kind(rows)}; write a list of rows")
     check_rows(len(rows))
     named = form == "dataframe_records" or any(isinstance(row, dict) for row in rows)
+    if not named:
+        _check_lists(form, rows, names)
     keys: Sequence[Any] = names if named else range(len(names))
     try:
-        if not named or not all(isinstance(row, dict) for row in rows):
-            _check_lists(form, rows, names, named=named)
+        if len(rows) == 1:  # a third of the time of the general form
+            [row] = rows
+            return {name: [row[key]] for name, key in zip(names, keys, strict=True)}
         return {name: [row[key] for row in rows] for name, key in zip(names, keys, strict=True)}
-    except KeyError:
+    except (KeyError, TypeError):
         for number, row in enumerate(rows):
+            if not isinstance(row, dict):
+                raise DataInvalid(
+                    f"{form}: row {number} is {kind(row)}; write an object with one value for each column"
+                ) from None
             _check_names(f"{form}: row {number}", names, row)
         raise
 
 
-def _check_lists(form: str, rows: list[Any], names: Sequence[str], *, named: bool) -> None:
+def _check_lists(form: str, rows: list[Any], names: Sequence[str]) -> None:
     for number, row in enumerate(rows):
-        if named and not isinstance(row, dict):
-            raise DataInvalid(f"{form}: row {number} is {kind(row)}; write an object with one value for each column")
-        if not named and (not isinstance(row, list) or len(row) != len(names)):
+        if not isinstance(row, list) or len(row) != len(names):
             raise DataInvalid(f"{form}: row {number} is not a list of {len(names)} values: {', '.join(names)}")
 
 

@@ -12,6 +12,7 @@ import json
 import logging
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from continuous_training.deployers.golden import LOOPBACK
 from continuous_training.deployers.handover import Pointer
 from continuous_training.deployers.processes import READY, REPORT_BYTES, RETIRE
 from continuous_training.serving.app import ModelApp
+from continuous_training.serving.connections import BoundedProtocol, Limits
 from continuous_training.trainers.bundle import MANIFEST, load_bundle
 
 if TYPE_CHECKING:
@@ -40,14 +42,22 @@ Without them a server with a LightGBM model starts in a fifth of the time and a 
 
 
 class ModelServer(uvicorn.Server):
-    """A server that loses no request when it ends."""
+    """A server that loses no request when it ends, and that no client can fill up.
 
-    def __init__(self, app: ModelApp) -> None:
+    Parameters
+    ----------
+    app
+        What answers.
+    limits
+        What clients may take.
+    """
+
+    def __init__(self, app: ModelApp, limits: Limits = Limits()) -> None:  # noqa: B008 - it is frozen
         super().__init__(
             uvicorn.Config(
                 app,
                 loop="uvloop",
-                http="httptools",
+                http=partial(BoundedProtocol, limits=limits),  # type: ignore[arg-type] # it is called like a class
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -58,6 +68,15 @@ class ModelServer(uvicorn.Server):
             )
         )
         self._app = app
+
+    async def on_tick(self, counter: int) -> bool:
+        """Close what is open for too long, about once a second."""
+        if counter % 10 == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.server_state.connections):
+                assert isinstance(connection, BoundedProtocol)
+                connection.expire(now)
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept nothing more and end; when retiring, let clients leave before their connections are closed.
@@ -122,8 +141,12 @@ def load_verified(folder: Path) -> Bundle:
         kind = json.loads((folder / MANIFEST).read_bytes())["trainer"]["kind"]
         for name in _NOT_NEEDED.get(kind, ()):
             sys.modules[name] = None  # type: ignore[assignment] # Python's way to make an import fail
-    bundle = load_bundle(folder)
-    bundle.check_golden()
+    try:
+        bundle = load_bundle(folder)
+        bundle.check_golden()
+    finally:
+        if sys.modules.get("pyarrow", ...) is None:
+            del sys.modules["pyarrow"]  # a batch in Arrow's format needs it; it makes do without pandas
     return bundle
 
 

@@ -6,8 +6,9 @@ the data is a missing value.
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
@@ -16,27 +17,53 @@ from continuous_training.serving.asked import Asked, check_rows, kind, wants_con
 from continuous_training.trainers.bundle import BINARY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from continuous_training.deployers.base import Release
     from continuous_training.serving.asked import Contributions
     from continuous_training.trainers.bundle import Manifest, Prediction
 
 OUTPUTS = ("predictions", "contributions", "base")
-_MOST_ID = 256
 _INTEGERS = {f"{sign}INT{bits}": (sign, bits) for sign in ("", "U") for bits in (8, 16, 32, 64)}
 _RANGES = {
     name: (0, 2**bits - 1) if sign else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
     for name, (sign, bits) in _INTEGERS.items()
 }
-_TYPES: dict[str, tuple[type, ...]] = {
-    "BOOL": (bool,),
-    **dict.fromkeys(_INTEGERS, (int,)),
-    **dict.fromkeys(("FP16", "FP32", "FP64", "BF16"), (float, int)),
-    "BYTES": (str,),
+_MISSING = type(None)
+DATATYPES: dict[str, frozenset[type]] = {
+    "BOOL": frozenset((bool, _MISSING)),
+    **dict.fromkeys(_INTEGERS, frozenset((int, _MISSING))),
+    **dict.fromkeys(("FP16", "FP32", "FP64", "BF16"), frozenset((float, int, _MISSING))),
+    "BYTES": frozenset((str, _MISSING)),
 }
-_DECODER = msgspec.json.Decoder(dict[str, Any])
 _ENCODER = msgspec.json.Encoder()
+
+
+class Tensor(msgspec.Struct):
+    """A column."""
+
+    name: str
+    shape: list[int]
+    datatype: str
+    data: list[Any]
+
+
+class Output(msgspec.Struct):
+    """An output that is asked for."""
+
+    name: str
+
+
+class Inference(msgspec.Struct):
+    """A request; what else it holds is not read."""
+
+    inputs: Annotated[list[Tensor], msgspec.Meta(max_length=100_000)]
+    id: Annotated[str, msgspec.Meta(max_length=256)] | None = None
+    parameters: dict[str, Any] | None = None
+    outputs: Annotated[list[Output], msgspec.Meta(max_length=len(OUTPUTS))] = []
+
+
+_DECODER = msgspec.json.Decoder(Inference)
 
 
 def read_request(body: bytes, names: Sequence[str]) -> Asked:
@@ -56,20 +83,14 @@ def read_request(body: bytes, names: Sequence[str]) -> Asked:
     Asked(columns={'a': [1.5, None]}, rows=2, contributions=False, id='7', outputs=())
     """
     request = _parse(body)
-    inputs = request.get("inputs")
-    if not isinstance(inputs, list):
-        raise DataInvalid(f"inputs is {kind(inputs)}; write a list with one tensor for each column")
-    contributions = "parameters" in request and wants_contributions(request["parameters"], "parameters")
-    columns = dict(_columns(inputs, set(names)))
-    missing = [name for name in names if name not in columns]
-    if missing:
-        raise DataInvalid(f"inputs: missing {', '.join(missing)}; write null for a value that is not known")
+    contributions = request.parameters is not None and wants_contributions(request.parameters, "parameters")
+    columns = _columns(request.inputs, names)
     rows = len(columns[names[0]])
     for name, values in columns.items():
         if len(values) != rows:
             raise DataInvalid(f"inputs: {name} has {len(values)} rows and {names[0]} has {rows}; give each the same")
     check_rows(rows)
-    return Asked(columns, rows, contributions, _id(request), _outputs(request, contributions=contributions))
+    return Asked(columns, rows, contributions, request.id, _outputs(request, contributions=contributions))
 
 
 def write_answer(
@@ -100,66 +121,57 @@ def metadata(release: Release, manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _parse(body: bytes) -> dict[str, Any]:
+def _parse(body: bytes) -> Inference:
     try:
         return _DECODER.decode(body)
     except RecursionError as error:
         msg = "the body is nested too deeply; write an object with inputs, a list of tensors"
         raise DataInvalid(msg) from error
+    except msgspec.ValidationError as error:
+        raise DataInvalid(f"the body is no inference request: {error}") from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise DataInvalid(f"the body is not JSON in UTF-8 ({error}); write null for a missing value") from error
+
+
+def _columns(inputs: list[Tensor], names: Sequence[str]) -> dict[str, list[Any]]:
+    given = {tensor.name: tensor for tensor in inputs}
+    if len(given) != len(inputs):
+        counts = Counter(tensor.name for tensor in inputs)
+        twice = next(name for name in counts if counts[name] > 1)
+        raise DataInvalid(f"inputs: {twice:.100} is given more than once; give each column once")
+    missing = [name for name in names if name not in given]
+    if missing:
+        raise DataInvalid(f"inputs: missing {', '.join(missing)}; write null for a value that is not known")
+    return {name: _values(given[name]) for name in names}
+
+
+def _values(tensor: Tensor) -> list[Any]:
+    name, datatype, data = tensor.name, tensor.datatype, tensor.data
+    types = DATATYPES.get(datatype)
+    if types is None:
+        raise DataInvalid(f"inputs: {name} has the datatype {datatype!r:.100}; allowed: {', '.join(DATATYPES)}")
+    if data and type(data[0]) is list:  # shape [rows, 1], not flattened
+        data = [row[0] if type(row) is list and len(row) == 1 else row for row in data]
+    if tensor.shape not in ([len(data)], [len(data), 1]):
         raise DataInvalid(
-            f"the body is not an object of JSON in UTF-8 ({error}); write null for a missing value"
-        ) from error
-
-
-def _columns(inputs: list[Any], wanted: set[str]) -> Iterator[tuple[str, list[Any]]]:
-    seen: set[str] = set()
-    for number, tensor in enumerate(inputs):
-        name = tensor.get("name") if isinstance(tensor, dict) else None
-        if not isinstance(name, str):
-            raise DataInvalid(f"inputs: tensor {number} has no name; write an object with name, shape, datatype and data")
-        if name in seen:
-            raise DataInvalid(f"inputs: {name:.100} is given more than once; give each column once")
-        seen.add(name)
-        if name in wanted:
-            yield name, _values(name, tensor)
-
-
-def _values(name: str, tensor: dict[str, Any]) -> list[Any]:
-    datatype, data, shape = tensor.get("datatype"), tensor.get("data"), tensor.get("shape")
-    types = _TYPES.get(datatype) if isinstance(datatype, str) else None
-    if types is None or not isinstance(datatype, str):
-        raise DataInvalid(f"inputs: {name} has the datatype {datatype!r:.100}; allowed: {', '.join(_TYPES)}")
-    if not isinstance(data, list):
-        raise DataInvalid(f"inputs: data of {name} is {kind(data)}; write a list with one value for each row")
-    if data and isinstance(data[0], list):  # shape [rows, 1], not flattened
-        data = [row[0] if isinstance(row, list) and len(row) == 1 else row for row in data]
-    if shape not in ([len(data)], [len(data), 1]):
-        raise DataInvalid(f"inputs: {name} has the shape {shape!r:.100} and {len(data)} values; write [{len(data)}]")
-    low, high = _RANGES.get(datatype, (None, None))
-    for row, value in enumerate(data):
-        if value is None:
-            continue
-        if type(value) not in types:
-            raise DataInvalid(f"inputs: {name} holds {kind(value)} in row {row}, which is no {datatype}; correct one of them")
-        if low is not None and high is not None and not low <= value <= high:
+            f"inputs: {name} has the shape {tensor.shape!r:.100} and {len(data)} values; write [{len(data)}]"
+        )
+    if not types.issuperset(map(type, data)):
+        row = next(row for row, value in enumerate(data) if type(value) not in types)
+        raise DataInvalid(
+            f"inputs: {name} holds {kind(data[row])} in row {row}, which is no {datatype}; correct one of them"
+        )
+    if datatype in _RANGES:
+        low, high = _RANGES[datatype]
+        row = next((row for row, value in enumerate(data) if value is not None and not low <= value <= high), -1)
+        if row >= 0:
             raise DataInvalid(f"inputs: {name} holds a number in row {row} that {datatype} cannot; correct one of them")
     return data
 
 
-def _id(request: dict[str, Any]) -> str | None:
-    given = request.get("id")
-    if given is not None and (not isinstance(given, str) or len(given) > _MOST_ID):
-        raise DataInvalid(f"id is {kind(given)}; write a text of at most {_MOST_ID} characters")
-    return given
-
-
-def _outputs(request: dict[str, Any], *, contributions: bool) -> tuple[str, ...]:
-    given = request.get("outputs") or []
+def _outputs(request: Inference, *, contributions: bool) -> tuple[str, ...]:
     allowed = OUTPUTS if contributions else OUTPUTS[:1]
-    if not isinstance(given, list) or len(given) > len(OUTPUTS):
-        raise DataInvalid(f"outputs is {kind(given)}; write a list of at most {len(OUTPUTS)} objects with a name")
-    named = tuple(output.get("name") if isinstance(output, dict) else None for output in given)
+    named = tuple(output.name for output in request.outputs)
     for name in named:
         if name not in allowed:
             raise DataInvalid(f"outputs: there is no output {name!r:.100}; allowed: {', '.join(allowed)}")

@@ -46,7 +46,7 @@ def project_serving(context: Context) -> dict[str, Any]:
     champion = ledger.champion(context.spec.model)
     if champion is None:
         return {"outcome": "nothing to deploy", "url": ""}
-    release = Release(model=champion.model, version=champion.version, fence=champion.fence, bundle=champion.bundle)
+    release = Release.model_validate(champion.model_dump(include=set(Release.model_fields)))
     url = context.spec.deployment.deploy(release, context.bundle(champion.bundle), settings=context.settings)
     ledger.record_projection(champion.model, champion.fence, target="serving", value=url, now=datetime.now(UTC))
     return {"outcome": "deployed", "url": url, "version": champion.version, "fence": champion.fence}

@@ -147,6 +147,11 @@ class Booster:
         predicted = self._single_rows.predict(x) if 0 < len(x) <= SINGLE_ROWS else self._predict(x)
         return np.column_stack([1.0 - predicted, predicted]) if self._binary else predicted
 
+    def predict_row(self, row: list[float]) -> float | list[float]:
+        """Return what `predict` does for a single row; with two classes the probability of the second alone."""
+        predicted = self._single_rows.predict_row(row)
+        return predicted if len(predicted) > 1 else predicted[0]
+
     def _predict(self, x: NDArray[Any]) -> NDArray[Any]:
         few = {"num_threads": 1} if len(x) < _FEW_ROWS else {}
         return np.asarray(self._booster.predict(x, **few))

@@ -36,14 +36,15 @@ class Encoder:
         self._high = np.array([_LARGEST if high is None else high for _, high in ranges.values()])
         self._codes = [{text: float(code) for code, text in enumerate(texts)} for texts in categories.values()]
         self._numeric = list(zip(ranges, self._low.tolist(), self._high.tolist(), strict=True))
+        self._ranged = [
+            (place, low, high)
+            for place, (_, low, high) in enumerate(self._numeric)
+            if (low, high) != (-_LARGEST, _LARGEST)
+        ]
         self._categorical = list(zip(categories, self._codes, strict=True))
 
     def matrix(self, columns: Columns) -> NDArray[np.float64]:
         """Return the float64 matrix (rows, columns) of `columns`."""
-        if type(columns) is dict:
-            lists = [columns.get(name) for name in self._names]
-            if all(type(values) is list and len(values) == 1 for values in lists):
-                return self._row([values[0] for values in lists])  # type: ignore[index]
         found = [column(columns, name) for name in self._names]
         rows = _rows(self._names, found)
         split = len(self._low)
@@ -56,17 +57,39 @@ class Encoder:
         block[(block < self._low) | (block > self._high)] = nan
         return matrix
 
-    def _row(self, values: list[Any]) -> NDArray[np.float64]:
-        """Return the matrix of a single row without numpy's cost for each column: a fifth of the time."""
+    def row(self, columns: Columns) -> list[float] | None:
+        """Return the only row of `columns` as `matrix` does, in a fifth of its time; `None` when it is not a single row.
+
+        Each column must be a plain list for that.
+        """
+        if type(columns) is not dict:
+            return None
+        try:
+            lists = [columns[name] for name in self._names]
+            values = [value for [value] in lists]
+        except (KeyError, TypeError, ValueError):  # a column is missing, is no list, or does not have one row
+            return None
+        if set(map(type, lists)) != {list}:
+            return None
         split = len(self._numeric)
-        row: list[float] = []
-        for (name, low, high), value in zip(self._numeric, values, strict=False):
-            number = value if type(value) is float else _number(name, value, 0)
-            row.append(nan if number < low or number > high else number)
+        row = values[:split] if self._plain(values[:split]) else self._row_numbers(values)
         for (name, codes), value in zip(self._categorical, values[split:], strict=True):
             text = value if type(value) is str else category(name, value, 0)
             row.append(nan if text is None else codes.get(text, float(len(codes))))
-        return np.array([row])
+        return row
+
+    def _plain(self, values: list[Any]) -> bool:
+        """Tell whether these are the numbers already, as in most requests; all but the last line runs in C."""
+        if not set(map(type, values)) <= {float} or not all(map(isfinite, values)):
+            return False
+        return all(low <= values[place] <= high for place, low, high in self._ranged)
+
+    def _row_numbers(self, values: list[Any]) -> list[float]:
+        row: list[float] = []
+        for (name, low, high), value in zip(self._numeric, values, strict=False):
+            number = _number(name, value, 0)
+            row.append(nan if number < low or number > high else number)
+        return row
 
 
 def column(columns: Columns, name: str) -> Any:

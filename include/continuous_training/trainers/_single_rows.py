@@ -6,6 +6,7 @@ LightGBM's Python package offers it through its C library only: `LGBM_BoosterPre
 from __future__ import annotations
 
 import ctypes
+import struct
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -36,8 +37,9 @@ class SingleRows:
         self._predict = basic._LIB.LGBM_BoosterPredictForMatSingleRowFast
         self._lock = threading.Lock()  # the library writes to memory that all calls share
         self._row = (ctypes.c_double * self._features)()
+        self._write = struct.Struct(f"{self._features}d").pack_into
         self._predicted = (ctypes.c_double * self._values)()
-        self._written = ctypes.c_int64()
+        self._written_at = ctypes.byref(ctypes.c_int64())
         self._config = ctypes.c_void_p()
         basic._safe_call(
             basic._LIB.LGBM_BoosterPredictForMatSingleRowFastInit(
@@ -54,23 +56,19 @@ class SingleRows:
         weakref.finalize(self, basic._LIB.LGBM_FastConfigFree, self._config)
 
     def predict(self, x: NDArray[Any]) -> NDArray[np.float64]:
-        """Return values (rows,), or with several classes probabilities (rows, classes).
-
-        Parameters
-        ----------
-        x
-            Matrix (rows, features), float64.
-        """
-        if x.shape[1] != self._features:
-            msg = f"the model has {self._features} features, the rows have {x.shape[1]}"
-            raise ValueError(msg)
-        with self._lock:
-            predicted = [self._one(row) for row in x.tolist()]
+        """Return values (rows,), or with several classes probabilities (rows, classes), of a float64 matrix."""
+        predicted = [self.predict_row(row) for row in x.tolist()]
         return np.array(predicted if self._values > 1 else [value for [value] in predicted])
 
-    def _one(self, row: list[float]) -> list[float]:
-        self._row[:] = row
-        failed = self._predict(self._config, self._row, ctypes.byref(self._written), self._predicted)
-        if failed:
-            basic._safe_call(failed)
-        return self._predicted[:]
+    def predict_row(self, row: list[float]) -> list[float]:
+        """Return one value, or with several classes the probability of each."""
+        if len(row) != self._features:
+            msg = f"the model has {self._features} features, the row has {len(row)}"
+            raise ValueError(msg)
+        with self._lock:
+            self._write(self._row, 0, *row)
+            failed = self._predict(self._config, self._row, self._written_at, self._predicted)
+            if failed:
+                basic._safe_call(failed)
+            predicted: list[float] = self._predicted[:]
+            return predicted

@@ -119,8 +119,7 @@ class Bundle:
             As `Preparation.transform`, and when a row is so far from the training rows that its prediction is not a
             finite number.
         """
-        predicted = self.predict(columns)
-        answers: list[Prediction] = (predicted[:, 1] if len(self.manifest.classes) == BINARY else predicted).tolist()
+        answers = self._answer_row(columns) or self._answer_rows(columns)
         wrong = next((row for row, answer in enumerate(answers) if not _finite(answer)), None)
         if wrong is not None:
             msg = (
@@ -128,6 +127,16 @@ class Bundle:
                 "correct them; a retry gives the same"
             )
             raise DataInvalid(msg)
+        return answers
+
+    def _answer_row(self, columns: Columns) -> list[Prediction] | None:
+        predict_row = getattr(self.estimator, "predict_row", None)
+        row = predict_row and self.manifest.preparation.transform_row(columns)
+        return [predict_row(row)] if predict_row and row else None
+
+    def _answer_rows(self, columns: Columns) -> list[Prediction]:
+        predicted = self.predict(columns)
+        answers: list[Prediction] = (predicted[:, 1] if len(self.manifest.classes) == BINARY else predicted).tolist()
         return answers
 
     def contributions(self, columns: Columns) -> NDArray[Any]:
