@@ -1,21 +1,21 @@
 """The model file: one YAML file describes one model, and this is all it can say."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, AwareDatetime, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from continuous_training import spec_errors, strict_yaml, suites
 from continuous_training.core.data_check import Suite
 from continuous_training.core.digest import digest
-from continuous_training.core.duration import Duration, format_duration
+from continuous_training.core.duration import format_duration
 from continuous_training.core.errors import SpecError
 from continuous_training.core.frozen import Frozen
 from continuous_training.core.prediction_log import LogPolicy
 from continuous_training.core.quality import ESTIMATED, GREATER_IS_BETTER, METRICS, MetricName
 from continuous_training.core.task import Features, Task
-from continuous_training.core.window import Window, in_utc, last_tile_end
+from continuous_training.core.windows import LONGEST, Windows
 from continuous_training.deployers import AnyDeployer, Local
 from continuous_training.detectors import ATTRIBUTION_PREFIX, COMPUTED_COLUMNS, AnyDetector
 from continuous_training.metrics import BUILT_IN, KINDS, AnyMetric, Metric
@@ -30,48 +30,11 @@ from continuous_training.trainers import AnyTrainer, Cleaning
 from continuous_training.triage import Triage
 
 SuiteFile = Annotated[str, Field(pattern=r"^[\w-]+\.yaml$")]
-LONGEST = timedelta(days=3660)
 MOST_JSON_BYTES = 100_000  # Linux takes 128 KiB in one variable
 _NOT_OF_THE_MODEL = (
     "description", "runner", "airflow", "deployment", "rollout", "log", "retraining", "performance", "triage", "metrics",
 )  # fmt: skip
 MODEL_NAME = r"^[a-z][a-z0-9_]{0,62}$"
-
-
-class Windows(Frozen):
-    """How much data is one look, and how much is one training."""
-
-    reference: Duration = Field(le=LONGEST, description="Length of the rows a challenger is trained and judged on.")
-    current: Duration = Field(le=LONGEST, description="Length of the rows one look scores.")
-    every: Duration = Field(
-        le=LONGEST, description="Distance between two looks; windows end at multiples of it after `anchor`."
-    )
-    anchor: Annotated[AwareDatetime, AfterValidator(in_utc)] = Field(
-        datetime(1970, 1, 5, tzinfo=UTC),
-        description="A moment at which one window ends. The default is a Monday, midnight UTC.",
-    )
-
-    @model_validator(mode="after")
-    def _lengths(self) -> Self:
-        if not timedelta(0) < self.every <= self.current <= self.reference:
-            msg = (
-                f"lengths must satisfy 0 < every <= current <= reference; got every {format_duration(self.every)}, "
-                f"current {format_duration(self.current)}, reference {format_duration(self.reference)}"
-            )
-            raise ValueError(msg)
-        return self
-
-    def last_end(self, moment: datetime) -> datetime:
-        """Return the latest window end that is not after `moment`."""
-        return last_tile_end(moment, self.every, self.anchor)
-
-    def current_window(self, end: datetime) -> Window:
-        """Return the current window that ends at `end`."""
-        return Window(start=end - self.current, end=end)
-
-    def reference_window(self, end: datetime) -> Window:
-        """Return the reference window that ends at `end`."""
-        return Window(start=end - self.reference, end=end)
 
 
 class Split(Frozen):
@@ -167,9 +130,12 @@ class ModelSpec(Frozen):
             *self._column_problems(),
             *self._signal_problems(),
             *self._season_problems(),
+            *self._part_problems(),
             *self._rollout_problems(),
             *self._log_problems(),
         ]
+        if self.deployment.in_pod and self.runner.kind != "kubernetes":
+            problems.append("deployment.via: pod needs the runner kubernetes, whose pods it is like; or write via: api")
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -235,6 +201,20 @@ class ModelSpec(Frozen):
             f"{format_duration(self.window.current)}, and {format_duration(LONGEST)}"
         )
         return [msg]
+
+    def _part_problems(self) -> list[str]:
+        part = self.window.part
+        if part is None:
+            return []
+        problems = []
+        if self.task.group is not None:
+            problems.append("window.part: a ranking's groups cannot be cut; remove it, its windows are read whole")
+        if self.triage is not None and part % timedelta(days=1):
+            told = format_duration(part)
+            problems.append(
+                f"window.part: {told} is not whole days, as triage judges them; write 1 day, or triage: null"
+            )
+        return problems
 
     def _rollout_problems(self) -> list[str]:
         if self.rollout is None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LONGEST_REASON = 500
 
-FILES = ("manifests", "outcomes", "package", "replay", "run", "scorecard", "serve", "step")
+FILES = ("manifests", "metrics", "outcomes", "package", "replay", "run", "scorecard", "serve", "step")
 """Commands with a file of their own, which is loaded only for them."""
 
 
@@ -114,6 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     _operate_parsers(commands)
     _package_parser(commands)
     _manifests_parser(commands)
+    _metrics_parser(commands)
     _serve_parser(commands)
     _outcomes_parser(commands)
 
@@ -230,6 +231,21 @@ def _manifests_parser(commands: argparse._SubParsersAction[argparse.ArgumentPars
         manifests.add_argument(
             f"--{plane}", metavar="NAME", default=name, help=f"namespace where {what} (default: {name})"
         )
+    manifests.add_argument(
+        "--via",
+        choices=["api", "pod"],
+        default="api",
+        help="who may deploy: Airflow's workers, or pods of the work's namespace (default: api)",
+    )
+
+
+def _metrics_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    metrics = commands.add_parser("metrics", help="print what the ledger says of every model, as Prometheus metrics")
+    where = metrics.add_mutually_exclusive_group()
+    where.add_argument(
+        "--listen", metavar="HOST:PORT", help="answer Prometheus there; a port alone is one of the loopback address"
+    )
+    where.add_argument("--push", metavar="URL", help="push them once to this Pushgateway")
 
 
 def _outcomes_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

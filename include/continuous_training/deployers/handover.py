@@ -21,6 +21,7 @@ from pydantic import Field, ValidationError
 
 from continuous_training.core.errors import ArtefactCorrupt, StoreUnavailable, UsageError
 from continuous_training.core.frozen import Frozen
+from continuous_training.core.prediction_log import LogPolicy
 from continuous_training.core.rollout import RolloutCounts, RolloutPlan
 from continuous_training.deployers.base import Release
 
@@ -35,6 +36,7 @@ class Pointer(Release):
     """
 
     folder: str = Field(description="Absolute path of the bundle.")
+    log: LogPolicy | None = Field(None, description="What is kept of its predictions; none keeps nothing.")
     ticket: str = Field(default_factory=lambda: uuid.uuid4().hex)
 
 
@@ -55,14 +57,25 @@ class Status(Frozen):
     error: str = Field("", description="Why the newest release does not serve, or how the last server ended.")
 
 
-class ServingFolder:
-    """The files of one model under the folder `home`."""
+CHALLENGER = "challenger"
+"""Slot of the version that meets real requests beside the champion."""
 
-    def __init__(self, home: Path, model: str) -> None:
+
+class ServingFolder:
+    """The files of one model under the folder `home`.
+
+    Parameters
+    ----------
+    slot
+        `CHALLENGER` for what answers beside the champion, in a folder inside the model's.
+    """
+
+    def __init__(self, home: Path, model: str, slot: str = "") -> None:
         if not model.isidentifier():
             msg = f"{model!r} is not the name of a model; use lower-case letters, digits and _; a retry gives the same"
             raise UsageError(msg)
-        self.path = home.absolute() / "serving" / model
+        self.home, self.slot = home.absolute(), slot
+        self.path = home.absolute() / "serving" / model / slot
         self.log = self.path / "server.log"
         self.plan = self.path / "rollout.json"
         self.counts = self.path / "counts"
@@ -75,6 +88,10 @@ class ServingFolder:
     def write_pointer(self, pointer: Pointer) -> None:
         """Move the pointer in one step that survives a crash of the machine."""
         _write(self.path / "pointer.json", pointer)
+
+    def forget(self) -> None:
+        """Take the pointer away; a later one may have any fence."""
+        (self.path / "pointer.json").unlink(missing_ok=True)
 
     def read_status(self) -> Status | None:
         """Return the last words of the last supervisor, living or not; unreadable ones are no words."""
@@ -97,6 +114,11 @@ class ServingFolder:
             self.plan.unlink(missing_ok=True)
         else:
             _write(self.plan, plan)
+
+    def renew_plan(self) -> None:
+        """Say that somebody still watches the rollout: servers do not follow a plan that nobody has renewed for its lease."""
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(self.plan)
 
     def read_counts(self, plan: RolloutPlan) -> RolloutCounts:
         """Return what all server processes together have counted under a plan; the last second may be missing."""

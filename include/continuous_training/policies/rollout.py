@@ -15,7 +15,14 @@ from pydantic import BeforeValidator, Field, model_validator
 from continuous_training.core.decisions import Outcome, Rule
 from continuous_training.core.duration import Duration, format_duration
 from continuous_training.core.frozen import Frozen
-from continuous_training.core.rollout import PROBABILITY_BOUNDS, Mode, RolloutPlan, RolloutSeen, RolloutVerdict
+from continuous_training.core.rollout import (
+    PROBABILITY_BOUNDS,
+    Mode,
+    RolloutPlan,
+    RolloutSeen,
+    RolloutVerdict,
+    VersionCounts,
+)
 from continuous_training.policies.rollout_guards import ErrorGuard, LatencyGuard, QualityGuard, ScoreGuard
 
 LONGEST = timedelta(days=366)
@@ -195,8 +202,7 @@ class RolloutPolicy(Frozen):
         if seen.step >= len(self.steps):
             msg = f"step {seen.step} does not exist; the last of the rollout is {len(self.steps) - 1}"
             raise ValueError(msg)
-        alpha = self.alpha / (len(self.guards.watched) * len(self.steps))
-        guards = tuple(guard.judge(seen.champion, seen.challenger, alpha) for guard in self.guards.watched)
+        guards = self._guarded(seen.champion, seen.challenger)
         rules = (*guards, self._requests(seen), self._bake(seen, now), *self._shown(seen, guards))
         harm = next((rule for rule in guards if rule.outcome is Outcome.FAIL), None)
         waiting = next((rule for rule in rules[len(guards) :] if rule.outcome is not Outcome.PASS), None)
@@ -213,6 +219,20 @@ class RolloutPolicy(Frozen):
             return _verdict("watch", seen.step, f"Keep watching {name}: {waiting.text}.", rules)
         following = f"{self._named(seen.step + 1)}"
         return _verdict("watch", seen.step + 1, f"Go on to {following}: {name} has passed.", rules)
+
+    def rehearsed(self, champion: VersionCounts, challenger: VersionCounts) -> RolloutVerdict:
+        """Return whether a challenger that answered logged requests may meet real ones: reject it where a guard shows harm."""
+        guards = self._guarded(champion, challenger)
+        harm = next((rule for rule in guards if rule.outcome is Outcome.FAIL), None)
+        if harm:
+            text = f"Reject the challenger before any client met it: on logged requests, {harm.text}."
+            return _verdict("reject", 0, text, guards)
+        return _verdict("watch", 0, f"Begin: {challenger.requests:,} logged requests showed no harm.", guards)
+
+    def _guarded(self, champion: VersionCounts, challenger: VersionCounts) -> tuple[Rule, ...]:
+        # the rehearsal and each step are judged once, each by every guard
+        alpha = self.alpha / (len(self.guards.watched) * (len(self.steps) + 1))
+        return tuple(guard.judge(champion, challenger, alpha) for guard in self.guards.watched)
 
     def _named(self, step: int) -> str:
         return f"{self.steps[step].mode} {100 * self.steps[step].share:g}%"

@@ -18,13 +18,14 @@ import re
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from continuous_training.core.arms import predictions
 from continuous_training.core.errors import ContinuousTrainingError
 from continuous_training.core.prediction_log import SHADOW
 from continuous_training.serving.asked import make_id
 from continuous_training.serving.exchange import Hosts, Refused
 from continuous_training.serving.predictions import REASON, Reason
 from continuous_training.serving.routed import ALLOWED_ID, Routed, first_value, read_body
-from continuous_training.serving.tally import Tally, predictions
+from continuous_training.serving.tally import Tally
 from continuous_training.serving.upstream import Unusable, Upstream
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from continuous_training.core.arms import Arm, Comparison, predictions
 from continuous_training.core.errors import DataInvalid
 from continuous_training.core.rollout import RolloutCounts
-from continuous_training.serving.tally import Arm, Comparison, predictions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
