@@ -22,10 +22,10 @@ from continuous_training.deployers.processes import STARTUP_SECONDS, ServerProce
 from continuous_training.serving import router, upstream
 from continuous_training.serving.app import ModelApp
 from continuous_training.serving.predictions import PredictionLog
-from continuous_training.serving.rehearsal import rehearse
 from continuous_training.serving.routed import first_value
 from continuous_training.serving.router import Router
 from continuous_training.sources._predictions import read_predictions
+from continuous_training.steps.rehearsal import rehearse
 from continuous_training.trainers.bundle import load_bundle
 from served_model import FEATURES, MODEL, ask, expected, listening, make_rows, pointer, records, release
 
