@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import shutil
 import socket
 import threading
@@ -437,6 +438,21 @@ def test_a_plan_that_is_wrong_or_older_is_refused_and_the_last_good_one_kept(rol
     assert rollout.ask("x").headers["ct-version"] == "4"
     (said,) = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert "not followed" in said.getMessage()
+
+
+def test_a_plan_that_nobody_renews_is_left_and_followed_again_when_somebody_does(rollout, caplog):
+    rollout.follow(rollout.plan(share=1, lease=600))
+    assert rollout.ask("x").headers["ct-version"] == "4"
+    written = rollout.folder.plan.stat().st_mtime
+    os.utime(rollout.folder.plan, (written - 601, written - 601))
+    for _ in range(2):  # the first look sees that the file has changed, the second how long ago
+        rollout.look()
+    assert rollout.ask("x").headers["ct-version"] == "3"
+    assert "nobody has renewed it" in caplog.text
+    rollout.folder.renew_plan()
+    rollout.look()
+    assert rollout.ask("x").headers["ct-version"] == "4"
+    assert rollout.counts()["challenger"]["requests"] == 2
 
 
 def test_a_later_rollout_of_the_same_champion_begins_at_its_first_step_with_counts_of_its_own(rollout):
