@@ -135,7 +135,7 @@ def read_labelled(
     """Return the answered predictions of a window as a source's rows; see `Source.read`."""
     if not folder.is_dir():
         raise SourceUnavailable(
-            f"there is no prediction log in {folder}; serve the model with `log` in its model file, or correct the path; a retry "
+            f"there is no prediction log in {folder}; give the deployment a `log` in the model file, or correct the path; a retry "
             "looks again"
         )
     rows = join(folder, kind, window, as_of)
