@@ -48,6 +48,7 @@ setup(
         "msgspec>=0.19",
         "prometheus-client>=0.21",
         "fsspec>=2025.3",
+        "prometheus-client>=0.22",
     ],
     extras_require={
         "postgres": ["psycopg[binary]>=3.2"],
@@ -80,6 +81,7 @@ setup(
     },
     entry_points={
         "console_scripts": ["ct = continuous_training.cli:main"],
+        "airflow.plugins": ["continuous_training = continuous_training.provider.plugin:ContinuousTraining"],
         "apache_airflow_provider": ["provider_info = continuous_training.provider.info:get_provider_info"],
     },
     classifiers=[

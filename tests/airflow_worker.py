@@ -3,10 +3,11 @@
 Import this only after `AIRFLOW_HOME` is set (see `provider/conftest.py`).
 """
 
+import asyncio
 import json
 import signal
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +17,8 @@ import httpx
 from airflow.sdk.api.client import Client
 from airflow.sdk.api.datamodels._generated import TaskInstance
 from airflow.sdk.execution_time.supervisor import TaskRunResult, run_task_in_process
+from airflow.sdk.module_loading import import_string
+from airflow.sdk.serde import deserialize
 
 _CONNECTION = ("host", "login", "password", "schema", "port", "extra")
 RUN_AFTER = datetime(2024, 3, 1, tzinfo=UTC).isoformat()
@@ -79,6 +82,22 @@ class Worker:
         client = Client(base_url=None, token="", dry_run=True, transport=httpx.MockTransport(self._answer))
         with _signals_kept():
             return run_task_in_process(what, task, client=client)
+
+    def do_all(self, task: Any, *, meanwhile: Callable[[], Any] = lambda: None) -> TaskRunResult:
+        """Run a task as `do`, and when it defers, its trigger as a triggerer and then the rest; `meanwhile` comes in between."""
+        outcome = self.do(task)
+        if outcome.state != "deferred":
+            return outcome
+        meanwhile()
+        body = next(body for path, body in self.sent if path.endswith("/state") and body["state"] == "deferred")
+        trigger = import_string(body["classpath"])(**deserialize(body["trigger_kwargs"]))
+
+        async def event() -> Any:
+            async for told in trigger.run():
+                return json.loads(json.dumps(told.payload, default=str))
+            return None
+
+        return self.do(task, resume=(body["next_method"], {"event": asyncio.run(event())}))
 
     def result(self, task_id: str) -> Any:
         """Return what a task returned."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -248,6 +249,17 @@ def test_the_number_of_pods_is_left_to_the_autoscaler(cluster: Cluster) -> None:
     assert "f:replicas" not in applied[0].fields_v1["f:spec"]
 
 
+def test_the_autoscaler_is_told_of_requests_too_without_touching_the_pods(cluster: Cluster) -> None:
+    cluster.deploy(3)
+    before = cluster.live().metadata.generation
+    cluster.deploy(3, requests_target=40)
+    at = ("autoscaling", "v2beta2", cluster.namespace.name, "horizontalpodautoscalers", MODEL)
+    metrics = client.CustomObjectsApi(cluster.api).get_namespaced_custom_object(*at)["spec"]["metrics"]
+    targets = [each["pods"]["target"]["averageValue"] for each in metrics if each["type"] == "Pods"]
+    assert (len(metrics), targets) == (2, ["40"])
+    assert cluster.live().metadata.generation == before
+
+
 @pytest.mark.parametrize("verb", ["create", "get", "patch"])
 def test_without_one_right_the_error_names_it(cluster: Cluster, kubeconfig: Path, verb: str) -> None:
     less = [
@@ -312,6 +324,27 @@ def test_a_missing_definition_a_missing_namespace_and_no_cluster_are_told_apart(
         cluster.deploy(3)
 
 
+def test_a_deploy_that_is_killed_and_fails_when_tried_again_puts_back_what_served_before(cluster: Cluster) -> None:
+    cluster.deploy(3)
+    before = cluster.live()
+    child = os.fork()
+    if child == 0:
+        try:
+            cluster.deploy(4, "broken")
+        finally:
+            os._exit(0)
+    wait_until(lambda: cluster.live().spec.template != before.spec.template, "the begun rollout", 60)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert cluster.live().metadata.annotations["continuous-training/fence"] == "4"
+    with pytest.raises(DeploymentFailed, match="What served before keeps serving"):
+        cluster.deploy(4, "broken")
+    after = cluster.live()
+    assert after.spec.template == before.spec.template
+    assert after.metadata.annotations["continuous-training/fence"] == "3"
+    assert cluster.ask("version")["fence"] == 3
+
+
 @pytest.fixture
 def kserve_installed(cluster: Cluster) -> Iterator[client.CustomObjectsApi]:
     """Install the definition of KServe's InferenceService, without KServe."""
@@ -365,7 +398,8 @@ def test_kserve_gets_its_champion_and_one_that_does_not_get_ready_is_put_back(
     first = found(kserve_installed, at)
     with pytest.raises(DeploymentFailed, match="What served before keeps serving"):
         deploy(2, "1 second")
-    assert found(kserve_installed, at)["spec"] == first["spec"]
+    kept = found(kserve_installed, at)
+    assert (kept["spec"], kept["metadata"]["annotations"]) == (first["spec"], first["metadata"]["annotations"])
 
 
 def found(objects: client.CustomObjectsApi, at: tuple[str, ...]) -> Any:

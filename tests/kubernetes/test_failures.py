@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import http.server
 import json
 import os
-import random
 import signal
 import subprocess
 import tempfile
 import threading
-import time
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,8 +21,6 @@ os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="airflow-home-"))
 os.environ |= {"AIRFLOW__WORKERS__API_RETRY_WAIT_MIN": "0.1", "AIRFLOW__WORKERS__API_RETRY_WAIT_MAX": "0.2"}
 
 from airflow.sdk import DAG
-from airflow.sdk.module_loading import import_string
-from airflow.sdk.serde import deserialize
 
 import small_model
 from airflow_worker import Worker, dag_run
@@ -33,7 +28,7 @@ from continuous_training.provider.pods import pod_task
 from kubernetes import config
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from airflow.sdk.execution_time.supervisor import TaskRunResult
 
@@ -66,38 +61,33 @@ def attempt(
     where: Any, *, run_id: str = "", meanwhile: Callable[[], Any] = lambda: None, **runner: Any
 ) -> TaskRunResult:
     """Run one attempt of a work step's task as worker and triggerer do, and return how it ended."""
-    worker, task = worker_of(run_id or uuid.uuid4().hex), task_of(where, runner)
-    outcome = worker.do(task)
-    if outcome.state != "deferred":
-        return outcome
-    meanwhile()
-    body = next(body for path, body in worker.sent if path.endswith("/state") and body["state"] == "deferred")
-    trigger = import_string(body["classpath"])(**deserialize(body["trigger_kwargs"]))
-
-    async def event() -> Any:
-        async for told in trigger.run():
-            return json.loads(json.dumps(told.payload, default=str))
-        return None
-
-    return worker.do(task, resume=("trigger_reentry", {"event": asyncio.run(event())}))
+    worker = worker_of(run_id or uuid.uuid4().hex)
+    return worker.do_all(task_of(where, runner), meanwhile=meanwhile)
 
 
 @contextlib.contextmanager
-def between(kubeconfig: Path, answers: list[int]) -> Iterator[str]:
-    """Give the URL of a server before the real API server that answers the first requests for a pod with `answers`."""
+def between(kubeconfig: Path, answers: Sequence[int] = (), moment: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Put a server before the real API server that answers the first requests for a pod with `answers`.
+
+    `moment` is called when a request has come, and again when the real server has answered it and the worker does not know yet.
+    """
+    refusals = list(answers)
     real = config.new_client_from_config(os.environ["KUBECONFIG"])
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def _pass_on(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            if self.command == "POST" and self.path.endswith("/pods") and answers:
-                self._answer(answers.pop(0), b'{"message": "not now"}')
+            moment()
+            if self.command == "POST" and self.path.endswith("/pods") and refusals:
+                self._answer(refusals.pop(0), b'{"message": "not now"}')
                 return
             asked = {name: self.headers[name] for name in ("Content-Type", "Accept") if name in self.headers}
             answer = real.rest_client.pool_manager.request(
                 self.command, real.configuration.host + self.path, body=body, headers=asked, retries=False
             )
-            self._answer(answer.status, answer.data)
+            moment()
+            with contextlib.suppress(ConnectionError):  # the worker may be dead by now
+                self._answer(answer.status, answer.data)
 
         def _answer(self, status: int, body: bytes) -> None:
             self.send_response(status)
@@ -124,7 +114,7 @@ def between(kubeconfig: Path, answers: list[int]) -> Iterator[str]:
             "users": [{"name": "u", "user": {}}],
         }
         kubeconfig.write_text(yaml.safe_dump(document | {"current-context": "c"}))
-        yield url
+        yield
         server.shutdown()
 
 
@@ -174,6 +164,22 @@ def test_a_pod_that_is_taken_away_is_started_again(namespace: Any) -> None:
     assert "is gone: somebody deleted it" in str(outcome.error)
 
 
+def test_a_pod_that_is_drained_from_its_node_is_started_again(namespace: Any) -> None:
+    def drain() -> None:
+        for pod in namespace.pods():
+            eviction = {
+                "apiVersion": "policy/v1beta1",
+                "kind": "Eviction",
+                "metadata": {"name": pod.metadata.name},
+                "deleteOptions": {"gracePeriodSeconds": 0},
+            }
+            namespace.api.create_namespaced_pod_eviction(pod.metadata.name, namespace.name, eviction)
+
+    outcome = attempt(namespace, meanwhile=drain)
+    assert outcome.state == "up_for_retry", outcome.error
+    assert "is gone: somebody deleted it, or its node was lost" in str(outcome.error)
+
+
 @pytest.mark.parametrize("status", [409, 429, 500])
 def test_an_api_server_that_refuses_for_a_moment_is_asked_again_and_makes_one_pod(
     namespace: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, status: int
@@ -199,7 +205,7 @@ def test_an_answer_of_the_api_server_decides_whether_the_task_is_tried_again(
 def test_an_api_server_that_does_not_answer_is_asked_again(
     namespace: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    with between(tmp_path / "kubeconfig", []):
+    with between(tmp_path / "kubeconfig"):
         monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
     outcome = attempt(namespace)
     assert outcome.state == "up_for_retry", outcome.error
@@ -236,6 +242,19 @@ def test_a_step_that_needs_more_memory_than_it_has_is_tried_again_and_says_so(
     assert "give runner.resources.memory more" in str(outcome.error)
 
 
+def test_a_pod_that_its_node_ends_as_a_whole_is_tried_again_and_says_so(namespace: Any, counting_image: str) -> None:
+    def end_all() -> None:  # the kubelet ends and reports it as it does a pod that it evicts
+        for pod in namespace.pods(run_id="slow-ended"):
+            namespace.api.patch_namespaced_pod(
+                pod.metadata.name, namespace.name, {"spec": {"activeDeadlineSeconds": 1}}
+            )
+
+    outcome = attempt(namespace, run_id="slow-ended", image=counting_image, meanwhile=end_all)
+    assert outcome.state == "up_for_retry", outcome.error
+    assert "the node ended the pod" in str(outcome.error)
+    assert "(DeadlineExceeded: Pod was active on the node longer" in str(outcome.error)
+
+
 def test_the_log_is_there_while_the_pod_runs_and_each_line_once(
     namespace: Any, counting_image: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -246,26 +265,37 @@ def test_the_log_is_there_while_the_pod_runs_and_each_line_once(
     assert (told.count("half way"), told.count("all done")) == (1, 1)
 
 
-def test_a_worker_that_is_killed_finds_its_pod_again_and_the_step_runs_once(
-    namespace: Any, counting_image: str
-) -> None:
-    runner = {"image": counting_image, "volumes": [{"claim": namespace.claim, "path": "/shared"}]}
-    began = time.monotonic()
-    assert worker_of("whole").do(task_of(namespace, runner)).state == "deferred"
-    longest = time.monotonic() - began
-    kills = range(int(os.environ.get("CT_TEST_POD_KILLS", "3")))
-    moments = random.Random(7)
-    for number in kills:
+def start_worker(run_id: str, runner: dict[str, Any], where: Any, kubeconfig: Path, *, kill_at: int = 0) -> int:
+    """Let a worker start a pod, kill it at a moment of its talk with the API server, and return how many it had."""
+    moments = 0
+
+    def moment() -> None:
+        nonlocal moments
+        moments += 1
+        if moments == kill_at:
+            os.kill(child, signal.SIGKILL)
+
+    with between(kubeconfig, moment=moment):
         child = os.fork()
         if child == 0:
-            worker_of(f"kill-{number}").do(task_of(namespace, runner))
-            time.sleep(longest)
-            os._exit(0)
-        time.sleep(
-            moments.uniform(0, 1.5 * longest)
-        )  # before, while and after the pod is made: the moment is what is varied, nothing waits for it
-        os.kill(child, signal.SIGKILL)
+            try:
+                os.environ["KUBECONFIG"] = str(kubeconfig)
+                worker_of(run_id).do(task_of(where, runner))
+            finally:
+                os._exit(0)
         os.waitpid(child, 0)
+    return moments
+
+
+def test_a_worker_that_is_killed_finds_its_pod_again_and_the_step_runs_once(
+    namespace: Any, counting_image: str, tmp_path: Path
+) -> None:
+    runner = {"image": counting_image, "volumes": [{"claim": namespace.claim, "path": "/shared"}]}
+    moments = start_worker("whole", runner, namespace, tmp_path / "kubeconfig")
+    kills = range(int(os.environ.get("CT_TEST_POD_KILLS", "3")))
+    for number in kills:
+        kill_at = 1 + number * moments // len(kills)
+        assert start_worker(f"kill-{number}", runner, namespace, tmp_path / "kubeconfig", kill_at=kill_at) >= kill_at
         outcome = attempt(namespace, run_id=f"kill-{number}", **runner)
         assert outcome.state == "success", outcome.error
     ran = (namespace.folder / "ran").read_text()

@@ -7,13 +7,10 @@ from typing import Any
 
 import pytest
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
-from airflow.sdk import DAG
-from kubernetes.client import ApiClient
 from kubernetes_validate import utils as kubernetes
 from pydantic import ValidationError
 
 import small_model
-from airflow_worker import Worker, dag_run
 from continuous_training.core.run import Run
 from continuous_training.provider.dags import build_train_dag, build_watch_dag
 from continuous_training.provider.hooks import configured_settings
@@ -21,48 +18,19 @@ from continuous_training.provider.pods import USER, pod_arguments
 from continuous_training.settings import Settings
 from continuous_training.spec import ModelSpec
 from continuous_training.steps import STEPS
+from pod_parts import IMAGE, RUNNER, environment, planned, sent
 
 pytestmark = pytest.mark.provider
 
-IMAGE = "registry.example.com/ct@sha256:" + "0" * 64
-RUNNER = {"kind": "kubernetes", "image": IMAGE}
 WORK = [name for name, step in STEPS.items() if step.plane == "work"]
 HOSTILE = 'it\'s "late" {{ 7*7 }} {% raw %}{# no #} \\n \n\t $(PATH) ${HOME} `id` </script> ü 🙂'
 CANARY = "canary-ab12"
 
 
-def planned(text: str = "it drifted") -> dict[str, Any]:
-    """Return what the plan step answers."""
-    window = {"start": "2024-01-01T00:00:00Z", "end": "2024-02-10T00:00:00Z"}
-    run = {
-        "model": "m", "kind": "train", "key": "a" * 64, "as_of": "2024-02-11T00:00:00Z", "window": window, "spec_digest": "d" * 64,
-        "reason": {"kind": "manual", "text": text, "episode": "manual:1"},
-    }  # fmt: skip
-    answer = Run.model_validate(run).model_dump(mode="json")
-    return {"step": "plan", "key": "a" * 64, "facts": {"run": answer, "artefacts": "s3://bucket/artefacts"}}
-
-
-class Shown(KubernetesPodOperator):
-    """Returns the pod it would create."""
-
-    def execute(self, context: Any) -> dict[str, Any]:
-        self.name = self._set_name(self.name)
-        return ApiClient().sanitize_for_serialization(self.build_pod_request_obj(context, dry_run=True))
-
-
 def pod(spec: ModelSpec | None = None, step: str = "train", plan: dict[str, Any] | None = None) -> dict[str, Any]:
     """Return the pod of a step as Kubernetes would be sent it."""
     spec = spec or small_model.spec(runner=RUNNER)
-    with DAG(f"{spec.model}.train", schedule=None):
-        task = Shown(task_id=step, **pod_arguments(spec, step, configured_settings()))
-    worker = Worker(run=dag_run(), xcoms={("plan", "return_value"): plan or planned()})
-    outcome = worker.do(task)
-    assert outcome.state == "success", outcome.error
-    return worker.result(step)
-
-
-def environment(of: dict[str, Any]) -> dict[str, str]:
-    return {variable["name"]: variable["value"] for variable in of["spec"]["containers"][0]["env"]}
+    return sent(spec.model, step, pod_arguments(spec, step, configured_settings()), plan)
 
 
 @pytest.mark.parametrize("step", WORK)

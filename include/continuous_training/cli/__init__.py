@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LONGEST_REASON = 500
 
-FILES = ("manifests", "package", "replay", "run", "scorecard", "serve", "step")
+FILES = ("manifests", "metrics", "outcomes", "package", "replay", "run", "scorecard", "serve", "step")
 """Commands with a file of their own, which is loaded only for them."""
 
 
@@ -114,7 +114,9 @@ def _parser() -> argparse.ArgumentParser:
     _operate_parsers(commands)
     _package_parser(commands)
     _manifests_parser(commands)
+    _metrics_parser(commands)
     _serve_parser(commands)
+    _outcomes_parser(commands)
 
     step = commands.add_parser(
         "step", help="do one step of a run (what Airflow tasks and pods call; reads CT_SPEC and CT_RUN)"
@@ -229,6 +231,30 @@ def _manifests_parser(commands: argparse._SubParsersAction[argparse.ArgumentPars
         manifests.add_argument(
             f"--{plane}", metavar="NAME", default=name, help=f"namespace where {what} (default: {name})"
         )
+    manifests.add_argument(
+        "--via",
+        choices=["api", "pod"],
+        default="api",
+        help="who may deploy: Airflow's workers, or pods of the work's namespace (default: api)",
+    )
+
+
+def _metrics_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    metrics = commands.add_parser("metrics", help="print what the ledger says of every model, as Prometheus metrics")
+    where = metrics.add_mutually_exclusive_group()
+    where.add_argument(
+        "--listen", metavar="HOST:PORT", help="answer Prometheus there; a port alone is one of the loopback address"
+    )
+    where.add_argument("--push", metavar="URL", help="push them once to this Pushgateway")
+
+
+def _outcomes_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    outcomes = commands.add_parser("outcomes", help="tell what became known of predictions, for labels and rollouts")
+    outcomes.add_argument("what", choices=["add"])
+    outcomes.add_argument("model")
+    outcomes.add_argument(
+        "file", help="CSV, Parquet or lines of JSON (- reads those) with id and value, and where known kind and time"
+    )
 
 
 def _serve_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -28,7 +28,8 @@ def manifests(options: argparse.Namespace) -> int:
     """Print or write the objects of one model's champion, or the namespaces and rights of the work and the serving."""
     settings = Settings.from_environment()
     if options.model is None:
-        planes = [*work_plane(options.work, options.airflow), *serving_plane(options.serving, options.airflow)]
+        serving = serving_plane(options.serving, options.airflow, via=options.via, work=options.work)
+        planes = [*work_plane(options.work, options.airflow), *serving]
         objects = list({_place(each): each for each in planes}.values())  # both may be one namespace
     else:
         objects = _champion(load_model(options.model, settings), options.namespace, settings)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from continuous_training.core.errors import UsageError
 from continuous_training.core.run import Request, Run, StepResult
+from continuous_training.deployers.base import Release
 from continuous_training.settings import Settings
 from continuous_training.spec import ModelSpec
 from continuous_training.steps import run_step
@@ -23,7 +24,10 @@ Value = TypeVar("Value", bound=BaseModel)
 
 
 def step(options: argparse.Namespace) -> int:
-    """Do the step `options.name` with `CT_SPEC` and `CT_RUN` (`CT_REQUEST` for plan); write the result to `CT_RESULT` or standard output."""
+    """Do the step `options.name` with `CT_SPEC` and `CT_RUN` (`CT_REQUEST` for plan); write the result to `CT_RESULT` or standard output.
+
+    With `CT_RELEASE` the step deploy serves that release and asks no ledger.
+    """
     settings = Settings.from_environment()
     spec = _value("CT_SPEC", ModelSpec)
     if options.name == "plan":
@@ -35,6 +39,10 @@ def step(options: argparse.Namespace) -> int:
             key=planned.key,
             facts={"run": planned.model_dump(mode="json"), "artefacts": settings.artefacts},
         )
+    elif options.name == "deploy" and "CT_RELEASE" in os.environ:
+        from continuous_training.steps.deploy import deploy_release
+
+        result = deploy_release(spec, _value("CT_RUN", Run), _value("CT_RELEASE", Release), settings)
     else:
         result = run_step(options.name, spec, _value("CT_RUN", Run), settings)
     text = result.model_dump_json()

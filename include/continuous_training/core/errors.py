@@ -4,6 +4,7 @@ ContinuousTrainingError
 ├── Permanent                   a retry gives the same result: fix the cause first
 │   ├── SpecError               a model file is wrong
 │   ├── UsageError              a command or call was given something it does not take
+│   ├── MissingExtra            a library that is optional is not installed
 │   ├── DataInvalid             the data cannot be used
 │   ├── ArtefactCorrupt         stored bytes are not the bytes that were written
 │   ├── Conflict                somebody else was faster, or the request is stale
@@ -44,6 +45,12 @@ class SpecError(Permanent):
 
 class UsageError(Permanent):
     """A command or a call was given something it does not take."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class MissingExtra(Permanent, ImportError):
+    """A library that is optional is not installed; the message names the extra that brings it."""
 
     exit_code: ClassVar[int] = 2
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,6 +13,7 @@ from continuous_training.core.window import Moment
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from continuous_training.core.rollout import RolloutCounts, RolloutPlan
     from continuous_training.settings import Settings
 
 
@@ -64,6 +65,36 @@ class Deployer(Frozen):
             A newer fence is already served.
         """
         raise NotImplementedError
+
+    rolls_out: ClassVar[bool] = False
+    """Whether a challenger can answer beside the champion; what follows is asked only of deployers that say so."""
+
+    def introduce(self, challenger: Release, bundle: Path, *, settings: Settings) -> str:
+        """Let a challenger answer beside the champion, to those that the router sends, and return its URL.
+
+        Raises
+        ------
+        DeploymentFailed
+            It did not start or answered differently from training.
+        """
+        raise NotImplementedError
+
+    def route(self, model: str, plan: RolloutPlan, *, settings: Settings) -> None:
+        """Let the router follow a plan, and go on following it."""
+        raise NotImplementedError
+
+    def counts(self, model: str, plan: RolloutPlan, *, settings: Settings) -> RolloutCounts:
+        """Return what both versions did since a plan is followed."""
+        raise NotImplementedError
+
+    def dismiss(self, model: str, *, settings: Settings) -> None:
+        """Let the champion answer everything, and end the challenger's server; nothing happens where there is none."""
+        raise NotImplementedError
+
+    @property
+    def in_pod(self) -> bool:
+        """Tell whether Airflow calls `deploy` in a pod instead of beside its worker."""
+        return False
 
     def asked(self) -> dict[str, list[str]]:
         """Return the names of a cluster's things that the deployment must allow, by kind."""

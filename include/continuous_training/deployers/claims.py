@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, TypeVar
+import json
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from continuous_training.core.errors import Conflict, ContinuousTrainingError, DeploymentFailed
 from continuous_training.deployers.cluster import Superseded, is_ours
@@ -16,7 +17,12 @@ if TYPE_CHECKING:
     from continuous_training.deployers.cluster import Cluster
 
 Result = TypeVar("Result")
+Change = tuple[Manifest, Manifest | None]
+"""An object that is wanted, and what there is of it."""
+
 _TRIES = 20
+_BEFORE = f"{OURS}/before"
+"""Annotation of the last object while a release is rolled out: whose rollout it is, and what to put back when it fails."""
 
 
 def fence(live: Manifest) -> int:
@@ -28,56 +34,102 @@ def fence(live: Manifest) -> int:
     return int(live["metadata"].get("annotations", {}).get(f"{OURS}/fence", 0))
 
 
-def refuse_unless_ours(cluster: Cluster, wanted: list[Manifest], release: Release) -> list[Manifest | None]:
-    """Return what there is of the objects wanted, of which the first carries the fence.
+def checked(cluster: Cluster, manifests: list[Manifest], release: Release) -> list[Change]:
+    """Return the objects as this cluster takes them, each with what there is of it; nothing is changed.
 
     Raises
     ------
     DeploymentFailed
-        Somebody else, or another model, has an object of that name.
+        The cluster refuses an object, or somebody else, or another model, has one of that name.
     Conflict
-        A newer fence is there.
+        A newer fence is there: the first object carries it.
     """
-    before = [cluster.get(each) for each in wanted]
-    for live in filter(None, before):
+    wanted = [cluster.adapt(each) for each in manifests]
+    changes = [(each, cluster.get(each)) for each in wanted]
+    for _, live in changes:
         _refuse_foreign(live, release)
-    _refuse_stale(before[0], release)
-    return before
+    _refuse_stale(changes[0][1], release)
+    for each in wanted:
+        cluster.apply(each, dry_run=True)
+    return changes
 
 
 def replace(
     cluster: Cluster,
-    changes: list[tuple[Manifest, Manifest | None]],
+    changes: list[Change],
     release: Release,
     *,
     first: Manifest,
     wait: Callable[[], Result],
 ) -> Result:
-    """Apply the objects, wait until they serve, and put them back when they do not.
+    """Apply the objects, wait until they serve, and put back what served last when they do not.
 
     Parameters
     ----------
     changes
-        Each object and what it was before. The first carries the fence: it is changed by compare-and-set, so that of two
-        deployers at once the higher fence stays.
+        The first object carries the fence: it is changed by compare-and-set, so that of two deployers at once the higher
+        fence stays. The last one remembers what to put back, for a retry after this process was killed.
     first
         What is created where there is none yet; creating fails when somebody else was faster, applying does not.
     wait
         Returns when the release serves.
     """
-    (carrier, carried), *others = changes
+    carrier, *others = [wanted for wanted, _ in changes]
+    served = _last_served(changes)
+    note = json.dumps({"fence": release.fence, "objects": [each and _content(each) for each in served]})
+    _remember(cluster, others[-1], note)
     _claim(cluster, carrier, release, first)
     try:
-        for each, _ in others:
+        for each in [*others[:-1], _noted(others[-1], note)]:
             cluster.apply(each)
-        return wait()
+        result = wait()
+        cluster.apply(others[-1])
     except ContinuousTrainingError as error:
-        if _put_back(cluster, carrier, carried, release):
-            for each, old in others:
-                _restore(cluster, each, old and _reapplied(old))
+        if _put_back(cluster, carrier, served[0], release):
+            for each, old in zip(others, served[1:], strict=True):
+                _restore(cluster, each, old)
         if isinstance(error, DeploymentFailed):
-            raise _failure(release, error, first=carried is None) from error
+            raise _failure(release, error, first=served[0] is None) from error
         raise
+    return result
+
+
+def _last_served(changes: list[Change]) -> list[Manifest | None]:
+    """Return what there is, or, where a rollout was broken off, what there was before it."""
+    contents: list[dict[str, Any] | None] = [live and _content(live) for _, live in changes]
+    carried, keeper = changes[0][1], changes[-1][1]
+    note = keeper["metadata"]["annotations"].get(_BEFORE) if keeper else None
+    broken_off: dict[str, Any] = json.loads(note) if note else {"fence": None}
+    if (fence(carried) if carried else 0) in {0, broken_off["fence"]}:  # 0: it ended before anything was claimed
+        contents = broken_off.get("objects", contents)
+    return [content and _with(wanted, content) for (wanted, _), content in zip(changes, contents, strict=True)]
+
+
+def _remember(cluster: Cluster, keeper: Manifest, note: str) -> None:
+    def attempt() -> None:
+        live = cluster.get(keeper)
+        kept = keeper if live is None else _at_version(_with(keeper, _content(live)), live)
+        cluster.apply(_noted(kept, note))
+
+    _until_it_holds_still(attempt, keeper)
+
+
+def _noted(manifest: Manifest, note: str) -> Manifest:
+    of = manifest["metadata"]
+    return {**manifest, "metadata": {**of, "annotations": {**of["annotations"], _BEFORE: note}}}
+
+
+def _content(live: Manifest) -> dict[str, Any]:
+    return {"annotations": live["metadata"].get("annotations", {}), "spec": live["spec"]}
+
+
+def _with(wanted: Manifest, content: dict[str, Any]) -> Manifest:
+    """Return the object with another content, of which only what we set; the number of pods stays with the autoscaler."""
+    of = wanted["metadata"]
+    annotations = {name: value for name, value in content["annotations"].items() if name in of["annotations"]}
+    left = {"replicas"} if wanted["kind"] == "Deployment" else set()
+    spec = {name: value for name, value in content["spec"].items() if name not in left}
+    return {**wanted, "metadata": {**of, "annotations": annotations}, "spec": spec}
 
 
 def _claim(cluster: Cluster, wanted: Manifest, release: Release, first: Manifest) -> None:
@@ -96,7 +148,7 @@ def _put_back(cluster: Cluster, wanted: Manifest, before: Manifest | None, relea
         live = cluster.get(wanted)
         if live is None or fence(live) > release.fence:
             return False
-        _restore(cluster, _at_version(wanted, live), before and _at_version(_reapplied(before), live))
+        _restore(cluster, _at_version(wanted, live), before and _at_version(before, live))
         return True
 
     return _until_it_holds_still(attempt, wanted)
@@ -125,17 +177,9 @@ def _at_version(manifest: Manifest, live: Manifest) -> Manifest:
     return {**manifest, "metadata": {**manifest["metadata"], "resourceVersion": live["metadata"]["resourceVersion"]}}
 
 
-def _reapplied(live: Manifest) -> Manifest:
-    """Return a live object in a form that can be applied; the number of pods stays with the autoscaler."""
-    kept = {name: live["metadata"][name] for name in ("name", "namespace", "labels", "annotations")}
-    kept["annotations"] = {name: value for name, value in kept["annotations"].items() if name.startswith(f"{OURS}/")}
-    spec = {name: value for name, value in live["spec"].items() if (live["kind"], name) != ("Deployment", "replicas")}
-    return {"apiVersion": live["apiVersion"], "kind": live["kind"], "metadata": kept, "spec": spec}
-
-
-def _refuse_foreign(live: Manifest, release: Release) -> None:
+def _refuse_foreign(live: Manifest | None, release: Release) -> None:
     """Leave alone what somebody else, or another model, calls by the same name."""
-    if not is_ours(live, release.model):
+    if live is not None and not is_ours(live, release.model):
         of = live["metadata"]
         msg = (
             f"{live['kind']} {of['name']} in namespace {of['namespace']} was not made for the model {release.model}; delete or rename "

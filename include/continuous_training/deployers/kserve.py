@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Literal
 
 from continuous_training.core.errors import Conflict, DeploymentFailed
-from continuous_training.deployers.claims import fence, refuse_unless_ours, replace
+from continuous_training.deployers.claims import checked, fence, replace
 from continuous_training.deployers.cluster import Cluster
 from continuous_training.deployers.manifests import made, network_policy
 from continuous_training.deployers.pods import Manifest, ServedPods, marks, pod_labels, pod_spec
@@ -42,16 +42,14 @@ class KServe(ServedPods):
             No cluster is configured, or pods cannot reach the artefact store.
         """
         cluster = Cluster.connect()
-        wanted = [cluster.adapt(each) for each in self.manifests(release, settings)]
-        before = refuse_unless_ours(cluster, wanted, release)
-        for each in wanted:
-            cluster.apply(each, dry_run=True)
+        changes = checked(cluster, self.manifests(release, settings), release)
+        service = changes[0][0]
         return replace(
             cluster,
-            list(zip(wanted, before, strict=True)),
+            changes,
             release,
-            first=wanted[0],
-            wait=lambda: _await_ready(cluster, wanted[0], release, self.startup.total_seconds()),
+            first=service,
+            wait=lambda: _await_ready(cluster, service, release, self.startup.total_seconds()),
         )
 
     def _render(self, release: Release, artefacts: str) -> list[Manifest]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from continuous_training.deployers.claims import refuse_unless_ours, replace
+from continuous_training.deployers.claims import checked, replace
 from continuous_training.deployers.cluster import Cluster, is_ours
 from continuous_training.deployers.manifests import render, stub
 from continuous_training.deployers.pods import Manifest, ServedPods, object_name
@@ -30,14 +30,27 @@ class KubernetesService(ServedPods):
     """Answer requests from pods of a Kubernetes cluster, at a Service with the model's name."""
 
     kind: Literal["kubernetes"] = "kubernetes"
-    via: Literal["api", "gitops"] = Field(
+    via: Literal["api", "pod", "gitops"] = Field(
         "api",
-        description="Who applies the objects: the deploy step, through the cluster's API; or your GitOps tool, from what "
-        "`ct manifests` writes. Then the deploy step changes nothing.",
+        description="Who applies the objects: the deploy step beside Airflow's worker; a pod of the runner's namespace, so that "
+        "the worker needs no right where the champion answers; or your GitOps tool, from what `ct manifests` writes, and then "
+        "the deploy step changes nothing.",
+    )
+    requests_target: int | None = Field(
+        None,
+        ge=1,
+        le=1_000_000,
+        description="Requests per second that one pod is kept near, besides `cpu_target`: with more, pods are added. Needs the "
+        "Prometheus adapter.",
     )
     service_monitor: bool = Field(
         default=False, description="Whether the Prometheus operator is told to read the servers' metrics."
     )
+
+    @property
+    def in_pod(self) -> bool:
+        """Tell whether Airflow calls `deploy` in a pod instead of beside its worker."""
+        return self.via == "pod"
 
     def deploy(self, release: Release, bundle: Path, *, settings: Settings) -> str:  # noqa: ARG002
         """Serve `release` and return the URL of its Service; the same release again repairs what was changed by hand.
@@ -60,21 +73,18 @@ class KubernetesService(ServedPods):
         if self.via == "gitops":
             return url
         cluster = Cluster.connect()
-        wanted = [cluster.adapt(each) for each in manifests]
-        before = refuse_unless_ours(cluster, wanted, release)
-        for each in wanted:
-            cluster.apply(each, dry_run=True)
-        deployment, policy, *others = wanted
+        changes = checked(cluster, manifests, release)
+        deployment, _, *others = [wanted for wanted, _ in changes]
         replace(
             cluster,
-            [(deployment, before[0]), (policy, before[1])],
+            changes[:2],
             release,
             first=stub(deployment, self.replicas.min),
             wait=lambda: await_rollout(cluster, deployment, release, self.startup.total_seconds()),
         )
         for each in others:
             cluster.apply(each)
-        self._prune(cluster, wanted, release)
+        self._prune(cluster, manifests, release)
         return url
 
     def _render(self, release: Release, artefacts: str) -> list[Manifest]:

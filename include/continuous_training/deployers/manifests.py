@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from continuous_training.deployers.base import Release
     from continuous_training.deployers.kubernetes import KubernetesService
 
+REQUESTS_METRIC = "ct_requests_per_second"
+"""Custom metric of a pod that the Prometheus adapter makes of the server's counter of requests."""
 GRACE_SECONDS = 45
 """`ct serve` goes on answering for 5 seconds after it is asked to end, and needs up to 40 more to finish."""
 
@@ -110,19 +112,16 @@ def network_policy(service: ServedPods, release: Release) -> Manifest:
 
 
 def _autoscaler(service: KubernetesService, release: Release) -> Manifest:
+    cpu = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": service.cpu_target}}
+    metrics: list[Manifest] = [{"type": "Resource", "resource": cpu}]
+    if service.requests_target is not None:  # as many pods as the one or the other asks for, whichever are more
+        target = {"type": "AverageValue", "averageValue": str(service.requests_target)}
+        metrics.append({"type": "Pods", "pods": {"metric": {"name": REQUESTS_METRIC}, "target": target}})
     return {
         "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": object_name(release.model)},
         "minReplicas": service.replicas.min,
         "maxReplicas": service.replicas.max,
-        "metrics": [
-            {
-                "type": "Resource",
-                "resource": {
-                    "name": "cpu",
-                    "target": {"type": "Utilization", "averageUtilization": service.cpu_target},
-                },
-            }
-        ],
+        "metrics": metrics,
         "behavior": {  # up at once and by as many as there are, down slowly: benchmarks/autoscaling.py
             "scaleUp": {
                 "stabilizationWindowSeconds": 0,

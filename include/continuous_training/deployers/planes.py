@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 WORK, SERVING, AIRFLOW = "training", "serving", "airflow"
 WORKER, TRIGGERER = "airflow-worker", "airflow-triggerer"
 """Service accounts of an Airflow that Helm installed under the name `airflow`."""
+DEPLOYER = f"{OURS}-deploy"
+"""Service account of the pods that deploy (`deployment.via: pod`)."""
 
 _APPLIED = ("create", "delete", "get", "patch")
 RIGHTS: dict[str, list[tuple[str, tuple[str, ...], tuple[str, ...]]]] = {
@@ -48,9 +50,25 @@ def work_plane(namespace: str = WORK, airflow: str = AIRFLOW) -> list[Manifest]:
     ]
 
 
-def serving_plane(namespace: str = SERVING, airflow: str = AIRFLOW) -> list[Manifest]:
-    """Return the namespace where champions answer, and what Airflow's workers, which deploy them, may do there."""
-    return [*_namespace(namespace), *_access(namespace, "deploy", airflow, (WORKER,))]
+def serving_plane(
+    namespace: str = SERVING, airflow: str = AIRFLOW, *, via: str = "api", work: str = WORK
+) -> list[Manifest]:
+    """Return the namespace where champions answer, and what whoever deploys them may do there.
+
+    Parameters
+    ----------
+    via
+        `api`: Airflow's workers deploy. `pod`: pods of the namespace `work` do, with an account of their own, and Airflow
+        has no right here.
+    """
+    if via == "api":
+        return [*_namespace(namespace), *_access(namespace, "deploy", airflow, (WORKER,))]
+    return [
+        *_namespace(namespace),
+        *_access(namespace, "deploy", work, (DEPLOYER,)),
+        _made("v1", "ServiceAccount", work, DEPLOYER, automountServiceAccountToken=False),
+        _egress(work, {"app": OURS, "step": "deploy"}, "deploy-step", ports=(443, 6443)),  # the API server's
+    ]
 
 
 def _namespace(name: str) -> list[Manifest]:
@@ -82,13 +100,13 @@ def _egress(namespace: str, pods: dict[str, str], name: str, ports: tuple[int, .
     return _made("networking.k8s.io/v1", "NetworkPolicy", namespace, name, spec=spec)
 
 
-def _access(namespace: str, role: str, airflow: str, accounts: Iterable[str]) -> list[Manifest]:
+def _access(namespace: str, role: str, of: str, accounts: Iterable[str]) -> list[Manifest]:
     rules = [
         {"apiGroups": [group], "resources": list(resources), "verbs": list(verbs)}
         for group, resources, verbs in RIGHTS[role]
     ]
     api, name = "rbac.authorization.k8s.io", f"{OURS}-{role}"
-    subjects = [{"kind": "ServiceAccount", "name": account, "namespace": airflow} for account in accounts]
+    subjects = [{"kind": "ServiceAccount", "name": account, "namespace": of} for account in accounts]
     reference = {"apiGroup": api, "kind": "Role", "name": name}
     return [
         _made(f"{api}/v1", "Role", namespace, name, rules=rules),

@@ -16,6 +16,7 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 from alibi_detect.cd import ClassifierDrift, LSDDDrift, MMDDrift
 
+from continuous_training.core.errors import MissingExtra
 from continuous_training.core.task import Features
 from continuous_training.detectors import _joint
 from continuous_training.detectors._columns import Distance, Floats
@@ -39,7 +40,7 @@ def fit_torch(detector: AlibiTorchDetector, reference: pd.DataFrame, features: F
             f"{detector.kind} needs PyTorch: pip install 'airflow-provider-continuous-training[torch]', or use mmd, which "
             "needs no more than NumPy; a retry gives the same"
         )
-        raise ImportError(msg)
+        raise MissingExtra(msg)
     return fit(detector, reference, features)
 
 

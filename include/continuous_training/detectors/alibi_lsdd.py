@@ -27,7 +27,7 @@ class AlibiLSDD(AlibiTorchDetector):
 
         Raises
         ------
-        ImportError
+        MissingExtra
             PyTorch is not installed.
         """
         from continuous_training.detectors import _alibi_joint

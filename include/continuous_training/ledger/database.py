@@ -8,7 +8,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from continuous_training.core.errors import ArtefactCorrupt, ContinuousTrainingError, StoreUnavailable, UsageError
+from continuous_training.core.errors import (
+    ArtefactCorrupt,
+    ContinuousTrainingError,
+    MissingExtra,
+    StoreUnavailable,
+    UsageError,
+)
 from continuous_training.ledger.tables import HEAD, VERSION_TABLE
 
 _MIGRATIONS = Path(__file__).parents[1] / "migrations"
@@ -175,8 +181,8 @@ def _postgresql(url: sa.URL, lock_timeout: float) -> sa.Engine:
     try:
         engine = sa.create_engine(url, poolclass=sa.NullPool, hide_parameters=True, connect_args=options)
     except ModuleNotFoundError as error:
-        msg = "a ledger in PostgreSQL needs psycopg: pip install 'airflow-provider-continuous-training[postgres]'"
-        raise ImportError(msg) from error
+        msg = "a ledger in PostgreSQL needs psycopg: pip install 'airflow-provider-continuous-training[postgres]'; a retry gives the same"
+        raise MissingExtra(msg) from error
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:

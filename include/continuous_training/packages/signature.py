@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from continuous_training.core.errors import ArtefactCorrupt, UsageError
+from continuous_training.core.errors import ArtefactCorrupt, MissingExtra, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +19,7 @@ def sign(folder: Path, private_key: Path) -> None:
     ------
     UsageError
         The file is no private key on an elliptic curve, or one with a password.
-    ImportError
+    MissingExtra
         The extra `sign` is not installed.
     """
     signing, hashing = _library("signing"), _hashing()
@@ -39,7 +39,7 @@ def verify(folder: Path, public_key: Path) -> None:
         The file is no public key on an elliptic curve.
     ArtefactCorrupt
         There is no signature, it is by another key, or a file was changed, added or removed.
-    ImportError
+    MissingExtra
         The extra `sign` is not installed.
     """
     verifying, hashing = _library("verifying"), _hashing()
@@ -69,8 +69,8 @@ def _library(module: str) -> Any:
     try:
         return import_module(f"model_signing.{module}")
     except ImportError as error:
-        msg = "signatures need model-signing: pip install 'airflow-provider-continuous-training[sign]'"
-        raise ImportError(msg) from error
+        msg = "signatures need model-signing: pip install 'airflow-provider-continuous-training[sign]'; a retry gives the same"
+        raise MissingExtra(msg) from error
 
 
 def _hashing() -> Any:

@@ -26,7 +26,7 @@ from continuous_training.provider.operators import (
     ValidateDataOperator,
     retrain_asset,
 )
-from continuous_training.provider.pods import pod_task
+from continuous_training.provider.pods import deploy_task, pod_task
 from continuous_training.provider.requests import train_params
 from continuous_training.provider.sensors import NewWindowSensor
 from continuous_training.spec import load_specs
@@ -101,13 +101,7 @@ def build_train_dag(spec: ModelSpec, **arguments: Any) -> DAG:
         promote = PromoteChallengerOperator(
             task_id="promote", spec=spec, run=plan.output, doc_md=PromoteChallengerOperator.__doc__
         )
-        deploy = DeployChampionOperator(
-            task_id="deploy",
-            spec=spec,
-            run=plan.output,
-            promotion=promote.output,
-            doc_md=DeployChampionOperator.__doc__,
-        )
+        deploy = _deploy_task(spec, plan, promote)
         approve = [_approval(spec)] if spec.promotion.approval == "always" else []
         for earlier, later in pairwise([plan, *work, *approve, promote, deploy]):
             earlier >> later
@@ -165,6 +159,13 @@ def _work_task(operator: type[StepOperator], spec: ModelSpec, plan: PlanRunOpera
     if spec.runner.kind == "kubernetes":
         return pod_task(spec, operator.step, doc_md=operator.__doc__, **queued)
     return operator(task_id=operator.step, spec=spec, run=plan.output, doc_md=operator.__doc__, **queued)
+
+
+def _deploy_task(spec: ModelSpec, plan: PlanRunOperator, promote: PromoteChallengerOperator) -> Any:
+    doc = DeployChampionOperator.__doc__
+    if spec.deployment.in_pod:
+        return deploy_task(spec, doc_md=doc)
+    return DeployChampionOperator(task_id="deploy", spec=spec, run=plan.output, promotion=promote.output, doc_md=doc)
 
 
 def _queued(spec: ModelSpec) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from continuous_training.deployers.planes import DEPLOYER
 from continuous_training.provider.hooks import configured_settings
 
 if TYPE_CHECKING:
@@ -36,6 +37,33 @@ def pod_task(spec: ModelSpec, step: str, **arguments: Any) -> KubernetesPodOpera
     assert spec.runner.kind == "kubernetes"
     settings.allowed.check(f"{spec.model}: runner", spec.runner.asked())
     return WorkPodOperator(task_id=step, **pod_arguments(spec, step, settings), **arguments)
+
+
+def deploy_task(spec: ModelSpec, **arguments: Any) -> KubernetesPodOperator:
+    """Return the task that deploys the champion from a pod beside those of the work steps, with an account of its own.
+
+    Raises
+    ------
+    SpecError
+        The runner names what the deployment does not allow.
+    """
+    from continuous_training.provider.deploy_pod import DeployPodOperator
+
+    settings = configured_settings()
+    assert spec.runner.kind == "kubernetes"
+    settings.allowed.check(f"{spec.model}: runner", spec.runner.asked())
+    return DeployPodOperator(task_id="deploy", model=spec.model, **deploy_arguments(spec, settings), **arguments)
+
+
+def deploy_arguments(spec: ModelSpec, settings: Settings) -> dict[str, Any]:
+    """Return the arguments of the KubernetesPodOperator that deploys: of all our pods this one alone may talk to the cluster."""
+    arguments = pod_arguments(spec, "deploy", settings)
+    allowed = literal(settings.to_environment()["CT_ALLOWED"])
+    return arguments | {
+        "env_vars": arguments["env_vars"] | {"CT_ALLOWED": allowed},
+        "service_account_name": DEPLOYER,
+        "automount_service_account_token": True,
+    }
 
 
 def pod_arguments(spec: ModelSpec, step: str, settings: Settings) -> dict[str, Any]:
@@ -162,8 +190,8 @@ def _variables(spec: ModelSpec, settings: Settings) -> dict[str, str]:
     return {
         "CT_HOME": "/work",
         "CT_ARTEFACTS": ARTEFACTS,
-        "CT_LOCATIONS": _literal(settings.to_environment()["CT_LOCATIONS"]),
-        "CT_SPEC": _literal(spec.model_dump_json()),
+        "CT_LOCATIONS": literal(settings.to_environment()["CT_LOCATIONS"]),
+        "CT_SPEC": literal(spec.model_dump_json()),
         "CT_RUN": PLANNED_RUN,
         "CT_RESULT": XCOM_RESULT,
         "HOME": "/work",
@@ -171,7 +199,7 @@ def _variables(spec: ModelSpec, settings: Settings) -> dict[str, str]:
     }
 
 
-def _literal(document: str) -> str:
+def literal(document: str) -> str:
     """Return the same JSON in a form that both Jinja and Kubernetes, which replaces `$(NAME)`, leave as it is."""
     for special in ("$", "{{", "{%", "{#"):
         document = document.replace(special, f"{special[:-1]}\\u{ord(special[-1]):04x}")

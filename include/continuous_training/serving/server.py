@@ -1,7 +1,7 @@
 """One server process: load a bundle, answer its golden rows, then answer requests on an inherited socket.
 
-Run as `python -m continuous_training.serving.server <socket> <control channel> <pointer> [<socket for metrics>]`, file descriptors and JSON;
-`deployers/processes.py` starts it and says what the control channel means.
+Run as `python -m continuous_training.serving.server <socket> <control channel> <pointer> <home> <slot> [<socket for metrics>]`:
+file descriptors, JSON and a serving folder; `deployers/processes.py` starts it and says what the control channel means.
 """
 
 from __future__ import annotations
@@ -18,14 +18,17 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from continuous_training.core.prediction_log import log_folder
 from continuous_training.deployers.golden import LOOPBACK
-from continuous_training.deployers.handover import Pointer
+from continuous_training.deployers.handover import Pointer, ServingFolder
 from continuous_training.deployers.processes import READY, REPORT_BYTES, RETIRE
 from continuous_training.serving.admin import AdminApp, AdminServer, Metrics
 from continuous_training.serving.age import Age
 from continuous_training.serving.app import ModelApp
 from continuous_training.serving.connections import BoundedProtocol, Limits
 from continuous_training.serving.meter import Board, Meter, score_bounds
+from continuous_training.serving.predictions import PredictionLog
+from continuous_training.serving.router import Router
 from continuous_training.trainers.bundle import MANIFEST, load_bundle
 
 if TYPE_CHECKING:
@@ -53,6 +56,8 @@ class ModelServer(uvicorn.Server):
         What answers.
     limits
         What clients may take.
+    front
+        What gets the requests before the app does.
     admin
         The server of the admin port, which begins and ends with this one.
     """
@@ -61,11 +66,12 @@ class ModelServer(uvicorn.Server):
         self,
         app: ModelApp,
         limits: Limits = Limits(),  # noqa: B008 - it is frozen
+        front: Router | None = None,
         admin: AdminServer | None = None,
     ) -> None:
         super().__init__(
             uvicorn.Config(
-                app,
+                front or app,
                 loop="uvloop",
                 http=partial(BoundedProtocol, limits=limits),  # type: ignore[arg-type] # it is called like a class
                 log_config=None,
@@ -119,9 +125,12 @@ class ModelServer(uvicorn.Server):
 class SupervisedServer(ModelServer):
     """A server that reports on the control channel when it is ready and obeys it afterwards."""
 
-    def __init__(self, app: ModelApp, control: socket.socket, admin: AdminServer | None = None) -> None:
-        super().__init__(app, admin=admin)
+    def __init__(
+        self, app: ModelApp, control: socket.socket, front: Router | None = None, admin: AdminServer | None = None
+    ) -> None:
+        super().__init__(app, front=front, admin=admin)
         self._control = control
+        self._front = front
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer, then report."""
@@ -129,6 +138,12 @@ class SupervisedServer(ModelServer):
         asyncio.get_running_loop().add_reader(self._control, self._hear)
         self._app.ready = True
         self._control.send(READY)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End, and let copies of requests that are on their way arrive."""
+        await super().shutdown(sockets)
+        if self._front is not None:
+            await self._front.close()
 
     def _hear(self) -> None:
         self._app.retiring = self._control.recv(REPORT_BYTES) == RETIRE
@@ -138,7 +153,9 @@ class SupervisedServer(ModelServer):
         self.should_exit = True
 
 
-def main(listener_number: str, control_number: str, pointer_text: str, metrics_number: str = "") -> int:
+def main(
+    listener_number: str, control_number: str, pointer_text: str, home: str, slot: str, metrics_number: str = ""
+) -> int:
     """Answer requests until told to end."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     control = socket.socket(fileno=int(control_number))
@@ -151,15 +168,22 @@ def main(listener_number: str, control_number: str, pointer_text: str, metrics_n
         control.send(f"{type(error).__name__}: {error}".encode()[:REPORT_BYTES])
         return 1
     host = listener.getsockname()[0]
+    hosts = [host, "localhost"] if host == LOOPBACK else ["*"]
+    log = None
+    if home and pointer.log is not None:
+        log = PredictionLog(log_folder(Path(home), pointer.model), pointer, pointer.log)
     board, bounds = Board(), score_bounds(bundle)
     age = Age(data_cutoff=pointer.data_cutoff, **dict(pointer.age))
-    hosts = [host, "localhost"] if host == LOOPBACK else ["*"]
-    app = ModelApp(pointer, bundle, hosts, meter=Meter(board.block(), bounds), age=age)
+    meter = Meter(board.block(), bounds)
+    app = ModelApp(pointer, bundle, hosts, log.record if log else None, meter=meter, age=age)
+    front = Router(app, pointer.fence, hosts, ServingFolder(Path(home), pointer.model, slot)) if home else None
     admin = None
     if metrics_number:
         metrics = Metrics(pointer, board, bounds, age)
         admin = AdminServer(AdminApp(metrics), socket.socket(fileno=int(metrics_number)))
-    SupervisedServer(app, control, admin).run(sockets=[listener])
+    SupervisedServer(app, control, front, admin).run(sockets=[listener])
+    if log is not None:
+        log.close()
     return 0
 
 

@@ -165,7 +165,7 @@ class StandaloneServer(ModelServer):
         limits: Limits = Limits(),  # noqa: B008 - it is frozen
         admin: AdminServer | None = None,
     ) -> None:
-        super().__init__(app, limits, admin)
+        super().__init__(app, limits, admin=admin)
         self.problem = ""
         self.parent: int | None = None
         self._folder = folder

@@ -43,16 +43,24 @@ class Supervisor:
         Name of the model.
     listener
         The listening socket.
+    url
+        What callers ask, where that is not the socket's own address.
     metrics
         The listening socket of whoever reads metrics.
     """
 
     def __init__(
-        self, folder: ServingFolder, model: str, listener: socket.socket, metrics: socket.socket | None = None
+        self,
+        folder: ServingFolder,
+        model: str,
+        listener: socket.socket,
+        url: str | None = None,
+        metrics: socket.socket | None = None,
     ) -> None:
         self._folder = folder
         self._model = model
         self._listener = listener
+        self._url = url
         self._metrics = metrics
         self._address: tuple[str, int] = listener.getsockname()
         self._ending = False
@@ -117,7 +125,8 @@ class Supervisor:
 
     def _start(self, pointer: Pointer) -> None:
         try:
-            self._next = ServerProcess(pointer, self._listener, metrics=self._metrics)
+            place = (str(self._folder.home), self._folder.slot)
+            self._next = ServerProcess(pointer, self._listener, place=place, metrics=self._metrics)
         except OSError as error:
             self._next = None
             self._record_failure(pointer, f"no process could be started ({error})")
@@ -193,7 +202,7 @@ class Supervisor:
         serving = self._current.pointer.model_dump(include={"version", "fence", "bundle"}) if self._current else {}
         status = Status(
             pid=os.getpid(),
-            url=f"http://{host}:{port}",
+            url=self._url or f"http://{host}:{port}",
             port=port,
             metrics_port=self._metrics.getsockname()[1] if self._metrics else None,
             state=state,

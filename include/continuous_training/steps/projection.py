@@ -11,6 +11,8 @@ from continuous_training.ledger import Ledger
 from continuous_training.registry import Entry, Registry
 from continuous_training.steps.context import Context
 
+NOTHING_TO_DEPLOY = {"outcome": "nothing to deploy", "url": ""}
+
 
 def project_registry(context: Context, *, run_key: str, outcome: str) -> dict[str, Any]:
     """Register the challenger of `run_key`, then let the aliases name what the ledger says.
@@ -43,13 +45,31 @@ def project_registry(context: Context, *, run_key: str, outcome: str) -> dict[st
 def project_serving(context: Context) -> dict[str, Any]:
     """Let the deployer serve the ledger's champion and return what answers where."""
     ledger = Ledger(context.settings.ledger)
-    champion = ledger.champion(context.spec.model)
+    release = champion_release(ledger, context.spec.model)
+    if release is None:
+        return dict(NOTHING_TO_DEPLOY)
+    facts = serve(context, release)
+    record_serving(ledger, release.model, facts)
+    return facts
+
+
+def champion_release(ledger: Ledger, model: str) -> Release | None:
+    """Return what is to be served of a model."""
+    champion = ledger.champion(model)
     if champion is None:
-        return {"outcome": "nothing to deploy", "url": ""}
-    release = Release.model_validate(champion.model_dump(include=set(Release.model_fields)))
-    url = context.spec.deployment.deploy(release, context.bundle(champion.bundle), settings=context.settings)
-    ledger.record_projection(champion.model, champion.fence, target="serving", value=url, now=datetime.now(UTC))
-    return {"outcome": "deployed", "url": url, "version": champion.version, "fence": champion.fence}
+        return None
+    return Release.model_validate(champion.model_dump(include=set(Release.model_fields)))
+
+
+def serve(context: Context, release: Release) -> dict[str, Any]:
+    """Let the deployer serve a release; no ledger is asked."""
+    url = context.spec.deployment.deploy(release, context.bundle(release.bundle), settings=context.settings)
+    return {"outcome": "deployed", "url": url, "version": release.version, "fence": release.fence}
+
+
+def record_serving(ledger: Ledger, model: str, facts: dict[str, Any]) -> None:
+    """Write in the ledger where the champion answers now."""
+    ledger.record_projection(model, facts["fence"], target="serving", value=facts["url"], now=datetime.now(UTC))
 
 
 def _entry(context: Context, run_key: str) -> Entry:

@@ -38,6 +38,7 @@ GOLDEN = "golden.json"
 MOST_BYTES = 64 * 2**20
 """Largest bundle.json or golden.json that is read."""
 BINARY = 2
+SCORE_BUCKETS = 20
 GOLDEN_ROWS = 20
 TOLERANCE = 1e-9
 """Largest difference, absolute or relative, between a golden prediction and the same prediction at serving."""
@@ -230,6 +231,31 @@ def make_bundle(manifest: Manifest, fitted: Fitted, rows: Columns) -> dict[str, 
 def golden_rows(rows: pd.DataFrame) -> pd.DataFrame:
     """Return those of the rows that `make_bundle` would pick."""
     return rows.iloc[_places(len(rows))]
+
+
+def load_description(folder: Path) -> tuple[Manifest, Golden]:
+    """Return what is known of the model in `folder` without loading it.
+
+    Raises
+    ------
+    ArtefactCorrupt
+        A file is missing or has a format this version does not read.
+    """
+    return _read(folder / MANIFEST, Manifest), _read(folder / GOLDEN, Golden)
+
+
+def score_bounds(manifest: Manifest, golden: Golden) -> tuple[float, ...]:
+    """Return the 19 inner bounds of 20 equal buckets that predictions are counted in.
+
+    For classes they divide 0 to 1, else the range of the golden predictions and a tenth of it on both sides.
+    """
+    if manifest.classes:
+        low, high = 0.0, 1.0
+    else:
+        known = [score for score in golden.predictions if isinstance(score, float)] or [0.0]
+        margin = (max(known) - min(known)) / 10 or 1.0
+        low, high = min(known) - margin, max(known) + margin
+    return tuple(low + (high - low) * step / SCORE_BUCKETS for step in range(1, SCORE_BUCKETS))
 
 
 def load_bundle(folder: Path) -> Bundle:

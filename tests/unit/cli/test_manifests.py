@@ -49,6 +49,17 @@ def test_without_a_model_the_namespaces_and_rights_are_printed(ct):
     assert {each["namespace"] for each in subjects} == {"etl"}
 
 
+def test_where_a_pod_deploys_airflow_has_no_right_in_the_serving_namespace(ct):
+    printed = list(yaml.safe_load_all(ct("manifests", "--via", "pod", "--work", "jobs").out))
+    bound = {each["metadata"]["namespace"]: each["subjects"] for each in printed if each["kind"] == "RoleBinding"}
+    pod = {"kind": "ServiceAccount", "name": "continuous-training-deploy", "namespace": "jobs"}
+    assert bound["serving"] == [pod]
+    accounts = {
+        (each["metadata"]["namespace"], each["metadata"]["name"]) for each in printed if each["kind"] == pod["kind"]
+    }
+    assert ("jobs", pod["name"]) in accounts
+
+
 def test_a_folder_is_what_the_index_says_and_forgets_what_is_asked_for_no_more(ct, served, tmp_path):
     served(service_monitor=True)
     ct("manifests", "m", "--output", str(tmp_path / "out"))

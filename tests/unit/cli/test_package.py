@@ -1,7 +1,10 @@
 """`ct package` writes the champion, or a version that was champion, as the same bytes each time."""
 
 import json
+import sys
 from collections.abc import Callable
+
+import pytest
 
 from continuous_training.packages import open_package, read_release
 from small_deployment import Deployment
@@ -34,3 +37,16 @@ def test_what_cannot_be_packaged_is_refused_in_words(ct: Callable, tmp_path) -> 
         said = ct("package", *arguments)
         assert said.code == 2
         assert words in said.err
+
+
+def test_a_signature_without_its_library_names_the_extra_and_leaves_nothing(
+    ct: Callable, tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("model_signing.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "model_signing", None)
+    (tmp_path / "key.pem").touch()
+    said = ct("package", "m", "--private-key", str(tmp_path / "key.pem"), "--output", str(tmp_path / "out"))
+    assert said.code == 2
+    assert "ct: signatures need model-signing: pip install 'airflow-provider-continuous-training[sign]'" in said.err
+    assert not (tmp_path / "out").exists()

@@ -57,6 +57,19 @@ def test_a_step_answers_into_the_file_it_is_told(
     assert len(target.read_text()) < 4096
 
 
+def test_a_deploy_that_is_told_its_release_asks_no_ledger(
+    ct: Ct, run: Run, monkeypatch: pytest.MonkeyPatch, deployment: Deployment
+) -> None:
+    bundle = deployment.store.put_folder({"model.json": b"{}"})
+    release = {"model": "m", "version": "3", "fence": 7, "bundle": bundle}
+    monkeypatch.setenv("CT_RELEASE", json.dumps(release))
+    monkeypatch.setenv("CT_LEDGER", "sqlite:////no/such/folder/ledger.db")
+    said = ct("step", "deploy")
+    assert said.code == 0, said.err
+    result = StepResult.model_validate_json(said.out)
+    assert (result.step, result.facts["outcome"], result.facts["fence"]) == ("deploy", "deployed", 7)
+
+
 def test_a_process_of_its_own_does_the_same(run: Run, deployment: Deployment) -> None:
     command = [sys.executable, "-m", "continuous_training.cli", "step", "collect"]
     ended = subprocess.run(command, capture_output=True, text=True, check=True, env=dict(os.environ), cwd="/")

@@ -12,6 +12,7 @@ EXIT_CODES = {
     "Permanent": 1,
     "SpecError": 2,
     "UsageError": 2,
+    "MissingExtra": 2,
     "DataInvalid": 4,
     "ArtefactCorrupt": 1,
     "Conflict": 6,

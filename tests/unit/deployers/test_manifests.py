@@ -39,7 +39,10 @@ def server(**changes):
     return pod(**changes)["spec"]["containers"][0]
 
 
-@pytest.mark.parametrize("manifest", [*rendered().values(), *work_plane(), *serving_plane()], ids=_place)
+PLANES = [*work_plane(), *serving_plane(), *serving_plane("answers", via="pod")]
+
+
+@pytest.mark.parametrize("manifest", [*rendered().values(), *PLANES], ids=_place)
 def test_an_object_is_one_of_current_kubernetes(manifest):
     kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
 
@@ -131,6 +134,16 @@ def test_the_autoscaler_has_the_bounds_and_the_target_of_the_model_file():
     assert (spec["minReplicas"], spec["maxReplicas"]) == (3, 7)
     assert spec["metrics"][0]["resource"]["target"] == {"type": "Utilization", "averageUtilization": 55}
     assert spec["scaleTargetRef"]["name"] == "flight-delays"
+
+
+def test_pods_are_added_for_requests_too_where_the_model_file_says_so():
+    autoscaler = rendered(requests_target=40)["HorizontalPodAutoscaler"]
+    kubernetes_validate.validate(autoscaler, kubernetes_validate.latest_version(), strict=True)
+    cpu, requests = autoscaler["spec"]["metrics"]
+    assert cpu["resource"]["name"] == "cpu"
+    assert requests["pods"] == {
+        "metric": {"name": "ct_requests_per_second"}, "target": {"type": "AverageValue", "averageValue": "40"},
+    }  # fmt: skip
 
 
 def test_requests_come_from_the_own_namespace_and_the_callers_named():
