@@ -187,7 +187,7 @@ def test_metrics_and_the_age_of_a_model_are_as_the_model_file_says(home):
     deployer = Local(metrics_port=port, age={"maximum": "30 days"})
     url = deployer.deploy(told, home / "bundles" / "a", settings=settings(home))
     assert httpx.get(f"{url}/version").headers["ct-stale"] == "true"
-    assert "ct_model_stale{" in httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    assert "ct_server_model_stale{" in httpx.get(f"http://127.0.0.1:{port}/metrics").text
     assert deploy(home, 1) == url  # without the port for metrics
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"http://127.0.0.1:{port}/metrics")

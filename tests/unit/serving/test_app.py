@@ -237,6 +237,11 @@ def test_what_is_answered_is_recorded_before_it_is_sent(bundle, later):
     invoke(watched, [{}])
     invoke(watched, headers={"ct-request-id": "golden-rows"})
     assert len(told) == 1
+    asked(watched, "POST", "/invocations", content=stream(ROWS), headers={"content-type": MEDIA_TYPE.decode()})
+    columns = told[1][0].columns
+    json.dumps(columns, allow_nan=False)
+    assert columns["carrier"] == [row["carrier"] for row in RECORDS]
+    assert [wind is None for wind in columns["wind"]] == [row["wind"] is None for row in RECORDS]
 
 
 def test_what_cannot_be_recorded_is_not_answered(bundle, caplog):
