@@ -283,7 +283,7 @@ def test_many_large_bodies_at_once_are_told_to_come_again(bundle, monkeypatch):
     app = ModelApp(release(7), bundle, ["localhost"])
     answer = invoke(app, RECORDS[:10])
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-    assert invoke(app, []).status_code == 200  # what was refused is not held
+    assert {invoke(app, []).status_code for _ in range(20)} == {200}  # what was refused or answered is not held
 
 
 def test_each_request_is_counted_once_under_its_route(bundle):
