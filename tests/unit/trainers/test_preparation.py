@@ -139,7 +139,7 @@ def test_the_order_of_columns_and_columns_that_are_no_features_make_no_differenc
 
 
 def test_a_missing_column_is_named():
-    with pytest.raises(DataInvalid, match="column 'distance' is missing"):
+    with pytest.raises(DataInvalid, match="column 'hour' is missing"):
         prepared().transform({"distance": [1.0], "carrier": ["AA"]})
     with pytest.raises(DataInvalid, match="column 'carrier' is missing"):
         Preparation.fit(pd.DataFrame({"distance": [1.0]}), FLIGHTS, Cleaning())
