@@ -1,19 +1,24 @@
 """The prediction log: what a server writes, what survives its end, and what a reader gets back."""
 
+import contextlib
 import json
 import os
 import resource
 import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import pytest
 from pydantic import ValidationError
 
 from continuous_training.core.errors import ArtefactCorrupt, DataInvalid
 from continuous_training.core.prediction_log import LogPolicy, log_folder
 from continuous_training.core.window import Window
+from continuous_training.deployers.processes import STARTUP_SECONDS, ServerProcess
 from continuous_training.policies.rollout_guards import QualityGuard
 from continuous_training.serving import predictions
 from continuous_training.serving.app import Answered
@@ -26,7 +31,7 @@ from continuous_training.sources._predictions import (
     read_outcomes,
     read_predictions,
 )  # fmt: skip
-from served_model import MODEL, release
+from served_model import MODEL, ask, listening, make_rows, pointer, records, release
 
 NOW = datetime(2013, 3, 1, tzinfo=UTC)
 COLUMNS = {"distance": [900.0], "wind": [None], "carrier": ["UA"]}
@@ -350,3 +355,29 @@ def test_losses_of_several_classes_come_from_all_probabilities_and_an_outcome_of
     assert count_losses(joined, guard, classes=("a", "b", "c")) == {"3": guard.count([(0.04 + 0.09 + 0.25) / 2])}
     with pytest.raises(DataInvalid, match="an outcome is 'c', which is not one of the classes 'a', 'b'"):
         count_losses(joined, guard, classes=("a", "b"))
+
+
+def test_whatever_a_client_has_seen_is_in_the_log_after_the_server_was_killed(home):
+    seen, enough = [], threading.Event()
+
+    def ask_on(url):
+        with httpx.Client() as client, contextlib.suppress(httpx.HTTPError):
+            while True:
+                seen.append(ask(url, records(make_rows(1)), client).headers["ct-request-id"])
+                if len(seen) >= 300:
+                    enough.set()
+
+    served = pointer(home, 3).model_copy(update={"log": LogPolicy()})
+    with listening() as listener, ServerProcess(served, listener, place=(str(home), "")) as server:
+        assert server.report(STARTUP_SECONDS) == ""
+        with ThreadPoolExecutor() as threads:
+            for _ in range(4):
+                threads.submit(ask_on, f"http://127.0.0.1:{listener.getsockname()[1]}")
+            assert enough.wait(60)
+            server.process.kill()
+            server.process.wait()
+            listener.close()
+    logged = read_predictions(log_folder(home, MODEL))
+    assert len(seen) >= 300
+    assert {*seen} <= {*logged["ct_id"]}
+    assert {*logged["ct_reason"]} == {"champion"}
