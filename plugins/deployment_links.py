@@ -2,10 +2,9 @@
 
 from airflow.plugins_manager import AirflowPlugin
 
-from continuous_training.provider.hooks import configured_settings
-from continuous_training.provider.links import browser_url
+from continuous_training.provider.hooks import configured_registry_page
 
-REGISTRY = browser_url(configured_settings().registry)
+REGISTRY = configured_registry_page()
 
 
 class DeploymentLinks(AirflowPlugin):

@@ -9,6 +9,7 @@ import httpx
 import numpy as np
 import pandas as pd
 import psutil
+import pyarrow as pa
 import pytest
 
 from continuous_training.core.task import Features, Task
@@ -40,6 +41,15 @@ def make_rows(rows=400, seed=3):
 def records(rows):
     """Rows as a client would send them: plain JSON with null where a value is missing."""
     return json.loads(rows[[*FEATURES.columns]].to_json(orient="records", double_precision=15))
+
+
+def stream(rows):
+    """Rows as a stream of Arrow's IPC format, with a column that is no feature."""
+    table = pa.Table.from_pandas(rows[[*FEATURES.columns, "at"]], preserve_index=False)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=100)
+    return sink.getvalue().to_pybytes()
 
 
 def train(folder, seed, trainer=LightGBM(rounds=20), task=TASK):  # noqa: B008 - it cannot be changed

@@ -211,7 +211,8 @@ def test_one_retraining_goes_through_the_whole_stack_and_its_champion_answers(st
     assert {task["state"] for task in tasks.values()} == {"success"}, {n: t["state"] for n, t in tasks.items()}
 
     history = json.loads(stack.compose("exec", "-T", "scheduler", "ct", "history", "m", "--json"))
-    assert [champion["fence"] for champion in history["champions"]] == [1]
+    [champion] = history["champions"]
+    assert (champion["fence"], champion["serving"]) == (1, stack.url("SERVING_PORT"))
     asked = {"name": "m", "alias": "champion"}
     shown = httpx.get(f"{stack.url('MLFLOW_PORT')}/api/2.0/mlflow/registered-models/alias", params=asked, timeout=30)
     assert shown.json()["model_version"]["version"] == "1"

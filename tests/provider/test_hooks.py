@@ -174,6 +174,8 @@ def test_people_s_browsers_get_an_address_without_credentials(
 def test_the_configured_registry_is_the_address_where_there_is_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:{CANARY}@127.0.0.1:5000")
     assert MLflowHook().public_url() == "http://127.0.0.1:5000"
+    monkeypatch.setenv("MLFLOW_PUBLIC_URL", "https://mlflow.example.com")
+    assert MLflowHook().public_url() == "https://mlflow.example.com"
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,14 @@ def configured_settings() -> Settings:
     return Settings.from_environment({**os.environ, **{name: value for name, value in configured.items() if value}})
 
 
+def configured_registry_page() -> str | None:
+    """Return the registry's URL for people's browsers, or `None` when it has no web page.
+
+    `MLFLOW_PUBLIC_URL` says it where browsers reach the server by another name than Airflow does.
+    """
+    return browser_url(os.environ.get("MLFLOW_PUBLIC_URL") or configured_settings().registry)
+
+
 def configured_poll_seconds() -> float:
     """Return the time between two looks of the watch DAGs at their sources."""
     return conf.getfloat("continuous_training", "poll_seconds", fallback=60.0)
@@ -149,7 +157,8 @@ class MLflowHook(BaseHook):
         """Return the URL for people's browsers, or `None` when the registry has no web page."""
         connection = _find(MLflowHook, self.mlflow_conn_id)
         named = connection.extra_dejson.get("public_url") if connection is not None else None
-        return browser_url(str(named or self.tracking_uri() or configured_settings().registry))
+        own = named or self.tracking_uri()
+        return browser_url(str(own)) if own else configured_registry_page()
 
     def environment(self) -> dict[str, str]:
         """Return the variables MLflow's client reads its credentials from."""

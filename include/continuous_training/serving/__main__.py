@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
                 os.setsid()
             else:
                 _sign(lock, os.getpid())
-            Supervisor(folder, options.model, listener).run()
+            Supervisor(folder, options.model, listener, options.url).run()
     return 0
 
 
@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         "--port", type=int, default=0, help="0 takes the last port again, or a free one (default: %(default)s)"
     )
     parser.add_argument("--challenger", action="store_true", help="serve what answers beside the champion")
+    parser.add_argument("--url", help="what callers ask, where that is not the host and the port")
     parser.add_argument("--detach", action="store_true", help="return when a process left behind listens")
     return parser
 

@@ -43,12 +43,15 @@ class Supervisor:
         Name of the model.
     listener
         The listening socket.
+    url
+        What callers ask, where that is not the socket's own address.
     """
 
-    def __init__(self, folder: ServingFolder, model: str, listener: socket.socket) -> None:
+    def __init__(self, folder: ServingFolder, model: str, listener: socket.socket, url: str | None = None) -> None:
         self._folder = folder
         self._model = model
         self._listener = listener
+        self._url = url
         self._address: tuple[str, int] = listener.getsockname()
         self._ending = False
         self._pointer: Pointer | None = None
@@ -188,7 +191,7 @@ class Supervisor:
         serving = self._current.pointer.model_dump(include={"version", "fence", "bundle"}) if self._current else {}
         status = Status(
             pid=os.getpid(),
-            url=f"http://{host}:{port}",
+            url=self._url or f"http://{host}:{port}",
             port=port,
             state=state,
             ticket=self._pointer.ticket if self._pointer else "",

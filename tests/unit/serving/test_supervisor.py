@@ -209,6 +209,13 @@ def test_a_supervisor_whose_folder_disappears_ends(home):
         assert supervisor.wait(60) == 0
 
 
+def test_callers_are_told_another_address_where_they_need_one(home):
+    with supervising(home, "--host", "0.0.0.0", "--url", "http://models.example.com"):
+        told = serve(home, 1)
+        assert told.url == "http://models.example.com"
+        assert ask(f"http://127.0.0.1:{told.port}", records(ROWS)).headers["ct-fence"] == "1"
+
+
 def test_a_port_that_is_taken_is_refused_by_name(home):
     with supervising(home):
         port = serve(home, 1).port
