@@ -30,6 +30,7 @@ from continuous_training.sources._predictions import (
     join,
     read_outcomes,
     read_predictions,
+    read_recent,
 )  # fmt: skip
 from served_model import MODEL, ask, listening, make_rows, pointer, records, release
 
@@ -177,6 +178,18 @@ def test_a_window_is_read_from_both_forms(opened, folder, clock):
             compact(folder)
     window = Window(start=NOW + timedelta(hours=1), end=NOW + timedelta(hours=3))
     assert [*read_predictions(folder, window)["ct_id"]] == ["b", "c"]
+
+
+def test_the_newest_are_read_without_the_segments_before_them(opened, folder, clock):
+    for segment in range(3):
+        log = opened()
+        for number in range(4):
+            log.record(answered(f"{segment}{number}"))
+            clock.now += 1
+        log.close()
+    min(folder.glob("*.jsonl")).write_text("not read")
+    assert [*read_recent(folder, 5)["ct_id"]] == ["13", "20", "21", "22", "23"]
+    assert read_recent(folder.parent / "nowhere", 5).empty
 
 
 def test_a_new_segment_is_begun_after_an_hour_and_when_it_is_large(opened, folder, clock, monkeypatch):
