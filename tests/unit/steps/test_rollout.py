@@ -14,12 +14,15 @@ import pytest
 
 import small_deployment
 from continuous_training.core.errors import Conflict, UsageError
-from continuous_training.core.prediction_log import LogPolicy
+from continuous_training.core.prediction_log import LogPolicy, log_folder
 from continuous_training.core.rollout import RolloutVerdict
 from continuous_training.core.run import Run
 from continuous_training.deployers import Local
+from continuous_training.deployers.base import Release
 from continuous_training.deployers.handover import CHALLENGER, ServingFolder
 from continuous_training.deployers.local import served, stop
+from continuous_training.serving.app import Answered
+from continuous_training.serving.predictions import PredictionLog
 from continuous_training.steps.rollout import stop as stop_rollout
 from small_deployment import Deployment, day
 
@@ -222,17 +225,16 @@ def test_logged_requests_reject_a_challenger_before_a_client_meets_it_where_the_
     rolling: tuple[Deployment, Run],
 ) -> None:
     deployment, run = rolling
-    status = served("m", deployment.home)
-    assert status is not None
-    with httpx.Client(base_url=status["url"], timeout=20) as client:
-        for number in range(300):
-            body = {"dataframe_records": [{"wind": number % 7 / 3, "carrier": "ab"[number % 2]}]}
-            assert client.post("/invocations", json=body).is_success
-    spec = model(guards={"latency": {"at_most_ms": 0.001}}, requests=100_000)
+    champion = Release(model="m", version="1", fence=1, bundle="b")
+    log = PredictionLog(log_folder(deployment.home, "m"), champion, LogPolicy())
+    for number in range(300):  # as a champion of another schema has answered them
+        log.record(Answered(str(number), {"wind": ["strong"], "carrier": ["a"]}, [0.5], "1"))
+    log.close()
+    spec = model()
     hidden = spec.model_copy(update={"deployment": Local(log=LogPolicy(hash=("carrier",)))})
     other = deployment.copy(deployment.home.parent / "other")
     assert other.step("rollout", hidden, run).facts["answer"] == "watch"
     stop_rollout(hidden, other.settings, "seen enough")
     facts = deployment.step("rollout", spec, run).facts
     assert facts["answer"] == "reject", facts
-    assert "before any client met it: on logged requests, latency" in facts["text"]
+    assert "before any client met it: on logged requests, failed requests: 300 of 300" in facts["text"]
