@@ -112,18 +112,19 @@ def _look(context: Context, ledger: Ledger, record: RolloutRecord) -> RolloutRec
 
 
 def _rehearse(context: Context, ledger: Ledger, record: RolloutRecord, url: str) -> RolloutRecord:
-    """Let the challenger answer logged requests before a client's reaches it, where the deployment keeps a log."""
+    """Let the challenger answer logged requests before a client's reaches it, where the deployment keeps them whole."""
     spec, champion = context.spec, ledger.champion(context.spec.model)
-    folder = log_folder(Path(context.settings.home), spec.model)
-    if not folder.is_dir() or champion is None:
+    folder, log = log_folder(Path(context.settings.home), spec.model), getattr(spec.deployment, "log", None)
+    whole = log is not None and all(map(log.keeps, spec.features.columns))
+    if not whole or not folder.is_dir() or champion is None:
         return record
-    from continuous_training.sources._predictions import read_predictions
-    from continuous_training.steps.rehearsal import rehearse
+    from continuous_training.sources._predictions import read_recent
+    from continuous_training.steps.rehearsal import REQUESTS, rehearse
 
     assert spec.rollout is not None
     plan = _plan(context, record, champion.version, url)
     manifest, _ = load_description(context.bundle(record.bundle))
-    counts = rehearse(plan, read_predictions(folder), manifest.preparation.features.columns)
+    counts = rehearse(plan, read_recent(folder, 10 * REQUESTS), manifest.preparation.features.columns)
     verdict = spec.rollout.rehearsed(counts.champion, counts.challenger)
     return ledger.move_rollout(spec.model, record.run_key, verdict, counts, now=datetime.now(UTC))
 
@@ -134,8 +135,9 @@ def _with_outcomes(context: Context, record: RolloutRecord, champion: str, count
     folder = log_folder(Path(context.settings.home), context.spec.model)
     if policy is None or policy.guards.quality is None or not folder.is_dir():
         return counts
-    from continuous_training.sources._predictions import count_losses, join
+    from continuous_training.sources._predictions import compact, count_losses, join
 
+    compact(folder)
     window = Window(start=record.step_started, end=datetime.now(UTC))
     manifest, _ = load_description(context.bundle(record.bundle))
     losses = count_losses(join(folder, OUTCOME, window), policy.guards.quality, manifest.classes)
