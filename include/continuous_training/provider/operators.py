@@ -209,12 +209,12 @@ class RolloutOperator(StepOperator):
         self.log.info("%s: %s", facts["answer"], facts["text"])
         for rule in facts.get("rules", ()):
             self.log.info("  %s", rule)
-        if facts["answer"] != "watch":
-            return result
-        from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
+        if facts["answer"] == "watch":
+            from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 
-        wait = TimeDeltaTrigger(timedelta(seconds=max(self.poll_seconds, SETTLE_SECONDS)))
-        self.defer(trigger=wait, method_name="execute")
+            wait = TimeDeltaTrigger(timedelta(seconds=max(self.poll_seconds, SETTLE_SECONDS)))
+            self.defer(trigger=wait, method_name="execute")
+        return result
 
 
 class DeployChampionOperator(StepOperator):
