@@ -41,11 +41,14 @@ setup(
         "croniter>=6",
         "cron-descriptor>=2",
         "httpx>=0.28",
-        "anyio>=4.8",
         "requests>=2.32",
-        "starlette>=0.46",
         "uvicorn>=0.34",
+        "uvloop>=0.21",
+        "httptools>=0.6.4",
+        "msgspec>=0.19",
+        "prometheus-client>=0.21",
         "fsspec>=2025.3",
+        "prometheus-client>=0.22",
     ],
     extras_require={
         "postgres": ["psycopg[binary]>=3.2"],
@@ -77,6 +80,7 @@ setup(
     },
     entry_points={
         "console_scripts": ["ct = continuous_training.cli:main"],
+        "airflow.plugins": ["continuous_training = continuous_training.provider.plugin:ContinuousTraining"],
         "apache_airflow_provider": ["provider_info = continuous_training.provider.info:get_provider_info"],
     },
     classifiers=[

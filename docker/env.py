@@ -20,9 +20,10 @@ POSTGRES_PASSWORD={}
 AIRFLOW_DB_PASSWORD={}
 LEDGER_DB_PASSWORD={}
 MLFLOW_DB_PASSWORD={}
-# Queue of the profile celery, page of the profile monitoring, store of the profile s3.
+# Queue of the profile celery, page and alerts of the profile monitoring, store of the profile s3.
 REDIS_PASSWORD={}
 GRAFANA_PASSWORD={}
+ALERT_TOKEN={}
 S3_ACCESS_KEY={}
 S3_SECRET_KEY={}
 

@@ -20,7 +20,9 @@ from continuous_training.core.window import Window
 from continuous_training.detectors import AnyDetector
 from continuous_training.policies import AnyRetrainingPolicy, SignalPolicy
 from continuous_training.policies.estimation import estimate_signal
-from continuous_training.spec import ModelSpec, PerformanceRule
+from continuous_training.policies.performance import PerformanceRule
+from continuous_training.policies.rollout import RolloutPolicy
+from continuous_training.spec import ModelSpec
 
 _WIDTH = 100
 _LIMITS = ("threshold", "p_value")
@@ -45,7 +47,9 @@ def explain(spec: ModelSpec, *, now: datetime | None = None) -> str:
         _evidence(spec),
         *_metrics(spec),
         _gate(spec),
+        *([_rollout(spec.rollout)] if spec.rollout else []),
         f"Serving ({spec.deployment.kind}): {_described(spec.deployment)} {_handover(spec)}".strip(),
+        *([f"Prediction log: {_described(spec.log)}"] if spec.log else []),
         f"Where work runs ({spec.runner.kind}): {_described(spec.runner)}",
         *([f"In Airflow: {_described(spec.airflow)}"] if spec.airflow.model_fields_set else []),
     ]
@@ -297,6 +301,22 @@ def _gate(spec: ModelSpec) -> str:
     )
     closing = "What cannot be shown keeps the champion. The first model has no champion to beat."
     return "\n".join([opening, *(f"- {rule}" for rule in rules), closing])
+
+
+def _rollout(rollout: RolloutPolicy) -> str:
+    steps = [
+        f"- {step.mode} {100 * step.share:g}%, for {format_duration(step.bake)} at least"
+        + (", until the guard quality has shown that it is not worse" if step.mode == "ab" else "")
+        for step in rollout.steps
+    ]
+    guards = [f"{_described(guard)}" for guard in rollout.guards.watched]
+    opening = "Rollout: a challenger that passed meets real requests before it is the champion, in these steps:"
+    closing = (
+        f"Each step needs {rollout.requests:,} requests. What rejects it at once, falsely with a probability of "
+        f"{rollout.alpha:g} at most: {' '.join(guards)} A rollout that is not through within "
+        f"{format_duration(rollout.at_most)} is rejected."
+    )
+    return "\n".join([opening, *steps, closing])
 
 
 def _handover(spec: ModelSpec) -> str:

@@ -53,7 +53,7 @@ class Settings(Frozen):
             artefacts=environment.get("CT_ARTEFACTS", str(home / "artefacts")),
             ledger=environment.get("CT_LEDGER", f"sqlite:///{home / 'ledger.db'}"),
             registry=environment.get("MLFLOW_TRACKING_URI", f"sqlite:///{home / 'mlflow.db'}"),
-            locations={"data": str(home / "data"), **locations},
+            locations={"data": str(home / "data"), "predictions": str(home / "predictions"), **locations},
             allowed=_allowed(environment.get("CT_ALLOWED", "{}")),
         )
 

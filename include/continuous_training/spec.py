@@ -1,73 +1,40 @@
 """The model file: one YAML file describes one model, and this is all it can say."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, AwareDatetime, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from continuous_training import spec_errors, strict_yaml, suites
 from continuous_training.core.data_check import Suite
 from continuous_training.core.digest import digest
-from continuous_training.core.duration import Duration, format_duration
+from continuous_training.core.duration import format_duration
 from continuous_training.core.errors import SpecError
 from continuous_training.core.frozen import Frozen
-from continuous_training.core.quality import ESTIMATED, GREATER_IS_BETTER, METRICS, MetricName, MetricReference
-from continuous_training.core.scores import Line
+from continuous_training.core.prediction_log import LogPolicy
+from continuous_training.core.quality import ESTIMATED, GREATER_IS_BETTER, METRICS, MetricName
 from continuous_training.core.task import Features, Task
-from continuous_training.core.window import Window, in_utc, last_tile_end
+from continuous_training.core.windows import LONGEST, Windows
 from continuous_training.deployers import AnyDeployer, Local
 from continuous_training.detectors import ATTRIBUTION_PREFIX, COMPUTED_COLUMNS, AnyDetector
 from continuous_training.metrics import BUILT_IN, KINDS, AnyMetric, Metric
 from continuous_training.policies import AnyRetrainingPolicy, SignalPolicy
 from continuous_training.policies.estimation import estimate_signal
+from continuous_training.policies.performance import PerformanceRule
 from continuous_training.policies.promotion import PromotionPolicy
+from continuous_training.policies.rollout import RolloutPolicy
 from continuous_training.runners import Airflow, AnyRunner, Subprocess
 from continuous_training.sources import AnySource
 from continuous_training.trainers import AnyTrainer, Cleaning
 from continuous_training.triage import Triage
 
 SuiteFile = Annotated[str, Field(pattern=r"^[\w-]+\.yaml$")]
-LONGEST = timedelta(days=3660)
 MOST_JSON_BYTES = 100_000  # Linux takes 128 KiB in one variable
-_NOT_OF_THE_MODEL = ("description", "runner", "airflow", "deployment", "retraining", "performance", "triage", "metrics")
+_NOT_OF_THE_MODEL = (
+    "description", "runner", "airflow", "deployment", "rollout", "log", "retraining", "performance", "triage", "metrics",
+)  # fmt: skip
 MODEL_NAME = r"^[a-z][a-z0-9_]{0,62}$"
-
-
-class Windows(Frozen):
-    """How much data is one look, and how much is one training."""
-
-    reference: Duration = Field(le=LONGEST, description="Length of the rows a challenger is trained and judged on.")
-    current: Duration = Field(le=LONGEST, description="Length of the rows one look scores.")
-    every: Duration = Field(
-        le=LONGEST, description="Distance between two looks; windows end at multiples of it after `anchor`."
-    )
-    anchor: Annotated[AwareDatetime, AfterValidator(in_utc)] = Field(
-        datetime(1970, 1, 5, tzinfo=UTC),
-        description="A moment at which one window ends. The default is a Monday, midnight UTC.",
-    )
-
-    @model_validator(mode="after")
-    def _lengths(self) -> Self:
-        if not timedelta(0) < self.every <= self.current <= self.reference:
-            msg = (
-                f"lengths must satisfy 0 < every <= current <= reference; got every {format_duration(self.every)}, "
-                f"current {format_duration(self.current)}, reference {format_duration(self.reference)}"
-            )
-            raise ValueError(msg)
-        return self
-
-    def last_end(self, moment: datetime) -> datetime:
-        """Return the latest window end that is not after `moment`."""
-        return last_tile_end(moment, self.every, self.anchor)
-
-    def current_window(self, end: datetime) -> Window:
-        """Return the current window that ends at `end`."""
-        return Window(start=end - self.current, end=end)
-
-    def reference_window(self, end: datetime) -> Window:
-        """Return the reference window that ends at `end`."""
-        return Window(start=end - self.reference, end=end)
 
 
 class Split(Frozen):
@@ -86,51 +53,6 @@ class Split(Frozen):
     def _leave_hold_out(self) -> Self:
         if self.train + self.tune > 0.99:  # noqa: PLR2004 - less than one row in a hundred judges nothing
             msg = f"the shares of train and tune must leave at least 0.01 for the hold-out; together they are {self.train + self.tune:g}"
-            raise ValueError(msg)
-        return self
-
-
-class PerformanceRule(Frozen):
-    """A limit for the quality of the champion, estimated or realised."""
-
-    name: str = Field(
-        "",
-        pattern=r"^([a-z][a-z0-9_]*)?$",
-        max_length=63,
-        description="Name of the signal; without one it is the metric with its limit, such as 'roc_auc below 0.7'; a line other "
-        "than final stands before it.",
-    )
-    metric: MetricReference = Field(
-        description="Quality of the champion's predictions: a built-in metric or one of `metrics`."
-    )
-    line: Line = Field(
-        "final",
-        description="Which line the limit is for. final: a window whose labels have had their label_delay. provisional: the "
-        "labels known so far, of the newest window that has any. estimated: no labels, the metric that the predictions lead "
-        "to expect, until it proves wrong. With a rule other than final, windows are looked at as soon as their rows are "
-        "there, and final is measured on the newest window whose labels are known by then.",
-    )
-    below: float | None = Field(None, description="Fires when the metric is lower than this.")
-    above: float | None = Field(None, description="Fires when the metric is higher than this.")
-    windows: int = Field(1, ge=1, le=50, description="Windows in a row that must cross the limit.")
-    by: str | None = Field(
-        None,
-        description="Categorical feature, such as a region: the rule then fires when the metric crosses the limit in any of "
-        "its values.",
-    )
-    rows: int = Field(100, ge=1, description="Rows that a value of `by` must have in the window to be judged.")
-
-    @property
-    def signal(self) -> str:
-        """Return the name of the signal that the rule is."""
-        limit = f"below {self.below:g}" if self.below is not None else f"above {self.above:g}"
-        line = "" if self.line == "final" else f"{self.line} "
-        return self.name or f"{line}{self.metric} {limit}"
-
-    @model_validator(mode="after")
-    def _one_limit(self) -> Self:
-        if (self.below is None) == (self.above is None):
-            msg = "give exactly one of below and above"
             raise ValueError(msg)
         return self
 
@@ -172,6 +94,14 @@ class ModelSpec(Frozen):
         "null turns them off.",
     )
     promotion: PromotionPolicy
+    rollout: RolloutPolicy | None = Field(
+        None,
+        description="How a challenger that passed the promotion gate meets real requests before it is the champion; without it "
+        "promotion is full at once.",
+    )
+    log: LogPolicy | None = Field(
+        None, description="What is kept of the predictions that servers answer with; without it nothing is."
+    )
     deployment: AnyDeployer = Field(default_factory=Local)
     runner: AnyRunner = Field(default_factory=Subprocess)
     airflow: Airflow = Field(default_factory=Airflow)
@@ -200,6 +130,9 @@ class ModelSpec(Frozen):
             *self._column_problems(),
             *self._signal_problems(),
             *self._season_problems(),
+            *self._part_problems(),
+            *self._rollout_problems(),
+            *self._log_problems(),
         ]
         if self.deployment.in_pod and self.runner.kind != "kubernetes":
             problems.append("deployment.via: pod needs the runner kubernetes, whose pods it is like; or write via: api")
@@ -268,6 +201,46 @@ class ModelSpec(Frozen):
             f"{format_duration(self.window.current)}, and {format_duration(LONGEST)}"
         )
         return [msg]
+
+    def _part_problems(self) -> list[str]:
+        part = self.window.part
+        if part is None:
+            return []
+        problems = []
+        if self.task.group is not None:
+            problems.append("window.part: a ranking's groups cannot be cut; remove it, its windows are read whole")
+        if self.triage is not None and part % timedelta(days=1):
+            told = format_duration(part)
+            problems.append(
+                f"window.part: {told} is not whole days, as triage judges them; write 1 day, or triage: null"
+            )
+        return problems
+
+    def _rollout_problems(self) -> list[str]:
+        if self.rollout is None:
+            return []
+        problems = [
+            f"rollout.only: {name} is not a categorical feature"
+            for name in self.rollout.only
+            if name not in self.features.categorical
+        ]
+        quality = self.rollout.guards.quality
+        if quality and self.task.kind == "ranking":
+            problems.append("rollout.guards.quality: a ranking has no loss of a single prediction; remove it")
+        elif quality and (quality.scale is None) is (self.task.kind == "regression"):
+            needed = "needs scale, the error that counts as 1" if quality.scale is None else "has no scale; remove it"
+            problems.append(f"rollout.guards.quality: a {self.task.kind} {needed}")
+        return problems
+
+    def _log_problems(self) -> list[str]:
+        known = set(self.features.columns)
+        named = {part: getattr(self.log, part, ()) for part in ("keep", "hash", "drop")}
+        return [
+            f"log.{part}: {name} is not a feature, and nothing else is written down"
+            for part, names in named.items()
+            for name in (() if names == "all" else names)
+            if name not in known
+        ]
 
     def _column_problems(self) -> list[str]:
         group = ", the group" if self.task.group else ""

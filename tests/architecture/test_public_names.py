@@ -32,7 +32,7 @@ KINDS = {
         "jensen_shannon", "ks", "kswin", "missing", "mmd", "new_categories", "page_hinkley", "psi", "wasserstein",
     },
     AnyMetric: {"cost", "f_beta", "precision_at", "quantile_loss", "recall_at", "within"},
-    AnySource: {"parquet", "sql"},
+    AnySource: {"parquet", "predictions", "sql"},
     AnyTrainer: {"ensemble", "lightgbm", "ranking", "sklearn"},
     AnyRetrainingPolicy: {"net_value", "regret", "signals"},
     AnyDeployer: {"kserve", "kubernetes", "local", "none"},

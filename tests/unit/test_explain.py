@@ -253,3 +253,20 @@ def test_a_detector_in_each_region_and_the_season_before_are_told() -> None:
     assert "psi in distance, in each origin by itself: " in text
     assert "A drift that leaves the window as it was in the same season, 364 days before, does not count." in text
     assert "same season" not in _explained()
+
+
+def test_the_steps_and_guards_of_a_rollout_are_told() -> None:
+    steps = [{"shadow": "100%", "bake": "1 hour"}, {"ab": "50%", "bake": "2 days"}]
+    text = _explained(rollout={"steps": steps, "guards": {"latency": {"times": 2}, "quality": {"margin": 0.02}}})
+    assert "- shadow 100%, for 1 hour at least - ab 50%, for 2 days at least, until the guard quality has shown" in text
+    assert "The challenger may not fail more often than the champion." in text
+    assert "times 2" in text
+    assert "A rollout that is not through within 7 days is rejected." in text
+    assert "Rollout" not in _explained()
+
+
+def test_what_is_kept_of_predictions_is_told() -> None:
+    text = _explained(log={"sample": 0.1, "drop": ["origin"]})
+    assert "Prediction log: What is kept of the predictions that a server answers with, and for how long." in text
+    assert "sample 0.1" in text
+    assert "Prediction log" not in _explained()

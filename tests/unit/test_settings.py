@@ -43,7 +43,7 @@ def test_everything_else_follows_from_the_home(tmp_path: Path, monkeypatch: pyte
     assert settings.artefacts == f"{tmp_path}/.ct/artefacts"
     assert settings.ledger == f"sqlite:///{tmp_path}/.ct/ledger.db"
     assert settings.registry == f"sqlite:///{tmp_path}/.ct/mlflow.db"
-    assert settings.locations == {"data": f"{tmp_path}/.ct/data"}
+    assert settings.locations == {"data": f"{tmp_path}/.ct/data", "predictions": f"{tmp_path}/.ct/predictions"}
 
 
 def test_a_relative_home_is_fixed_where_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,8 +55,8 @@ def test_a_relative_home_is_fixed_where_it_is_read(tmp_path: Path, monkeypatch: 
 
 
 def test_a_location_may_be_given_another_place_and_others_added() -> None:
-    given = json.dumps({"data": "s3://lake", "archive": "/old"})
-    assert Settings.from_environment({"CT_LOCATIONS": given}).locations == {"data": "s3://lake", "archive": "/old"}
+    given = {"data": "s3://lake", "archive": "/old", "predictions": "/kept"}
+    assert Settings.from_environment({"CT_LOCATIONS": json.dumps(given)}).locations == given
 
 
 @pytest.mark.parametrize(

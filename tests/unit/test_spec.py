@@ -74,6 +74,8 @@ def test_whatever_can_change_the_challenger_or_its_verdict_is_another_specificat
         {"description": "Another text."},
         {"runner": {"kind": "kubernetes", "image": "ct:1"}},
         {"deployment": {"kind": "local", "port": 8080}},
+        {"rollout": {"steps": [{"canary": "5%", "bake": "1 hour"}]}},
+        {"log": {"sample": 0.1}},
         {"retraining": {"schedule": "0 3 * * MON", "cooldown": "3 days"}},
         {"performance": [{"metric": "accuracy", "below": 0.6}]},
         {"metrics": [COST], "performance": [{"metric": "delay_cost", "above": 0.6}]},
@@ -368,3 +370,22 @@ def test_a_model_file_without_retraining_retrains_when_it_pays():
     document = small_model.document()
     del document["retraining"], document["drift"]
     assert ModelSpec.model_validate(document).retraining.kind == "regret"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"only": {"nowhere": ["EU"]}}, "rollout.only: nowhere is not a categorical feature"),
+        ({"guards": {"quality": {"scale": 60}}}, "a classification has no scale; remove it"),
+        ({"at_most": "1 hour"}, "must be less than at_most"),
+    ],
+)
+def test_a_rollout_that_does_not_fit_the_model_is_refused(changes: dict[str, Any], said: str) -> None:
+    rollout = {"steps": [{"canary": "5%", "bake": "1 hour"}], **changes}
+    with pytest.raises(ValidationError, match=said):
+        small_model.spec(rollout=rollout)
+
+
+def test_a_log_names_features_only() -> None:
+    with pytest.raises(ValidationError, match=r"log.hash: nowhere is not a feature"):
+        small_model.spec(log={"hash": ["nowhere"]})

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LONGEST_REASON = 500
 
-FILES = ("manifests", "package", "replay", "run", "scorecard", "serve", "step")
+FILES = ("manifests", "metrics", "outcomes", "package", "replay", "run", "scorecard", "serve", "step")
 """Commands with a file of their own, which is loaded only for them."""
 
 
@@ -114,7 +114,9 @@ def _parser() -> argparse.ArgumentParser:
     _operate_parsers(commands)
     _package_parser(commands)
     _manifests_parser(commands)
+    _metrics_parser(commands)
     _serve_parser(commands)
+    _outcomes_parser(commands)
 
     step = commands.add_parser(
         "step", help="do one step of a run (what Airflow tasks and pods call; reads CT_SPEC and CT_RUN)"
@@ -237,6 +239,24 @@ def _manifests_parser(commands: argparse._SubParsersAction[argparse.ArgumentPars
     )
 
 
+def _metrics_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    metrics = commands.add_parser("metrics", help="print what the ledger says of every model, as Prometheus metrics")
+    where = metrics.add_mutually_exclusive_group()
+    where.add_argument(
+        "--listen", metavar="HOST:PORT", help="answer Prometheus there; a port alone is one of the loopback address"
+    )
+    where.add_argument("--push", metavar="URL", help="push them once to this Pushgateway")
+
+
+def _outcomes_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    outcomes = commands.add_parser("outcomes", help="tell what became known of predictions, for labels and rollouts")
+    outcomes.add_argument("what", choices=["add"])
+    outcomes.add_argument("model")
+    outcomes.add_argument(
+        "file", help="CSV, Parquet or lines of JSON (- reads those) with id and value, and where known kind and time"
+    )
+
+
 def _serve_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     serve = commands.add_parser("serve", help="answer requests with one bundle in the foreground, as in a container")
     serve.add_argument(
@@ -261,3 +281,36 @@ def _serve_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         "name below, * every name; may be repeated (or CT_HOSTS, with commas)",
     )
     serve.add_argument("--drain", help="seconds to go on answering after SIGTERM (default: 5)")
+    _serve_limits(serve)
+
+
+def _serve_limits(serve: argparse.ArgumentParser) -> None:
+    serve.add_argument("--workers", help="processes that answer on the one port (or CT_WORKERS; default: 1)")
+    serve.add_argument("--connections", help="most connections of one worker at once (default: 1000)")
+    serve.add_argument("--patience", help="seconds a request may take to arrive (default: 10)")
+    serve.add_argument(
+        "--arrow", action="store_true", default=None, help="load pyarrow at the start, not with the first Arrow batch"
+    )
+    serve.add_argument(
+        "--admin-port", help="port of GET /metrics; 0 takes a free one (or CT_ADMIN_PORT; default: no such port)"
+    )
+    serve.add_argument("--admin-host", help="IPv4 address of the admin port (or CT_ADMIN_HOST; default: 127.0.0.1)")
+    serve.add_argument(
+        "--private-metrics",
+        action="store_true",
+        default=None,
+        help="tell metrics only to whoever sends the token in CT_SERVE_TOKEN",
+    )
+    serve.add_argument(
+        "--data-cutoff", metavar="MOMENT", help="end of the model's data (or CT_DATA_CUTOFF; default: the package's)"
+    )
+    serve.add_argument(
+        "--max-age",
+        metavar="DURATION",
+        help="age of that from which the model is stale, such as '30 days' (or CT_MAX_AGE)",
+    )
+    serve.add_argument(
+        "--past-max-age",
+        choices=["flag", "refuse"],
+        help="mark the answers of a stale model with ct-stale, or give none (or CT_PAST_MAX_AGE; default: flag)",
+    )

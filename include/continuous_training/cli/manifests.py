@@ -54,7 +54,7 @@ def _champion(spec: ModelSpec, namespace: str | None, settings: Settings) -> lis
         raise UsageError(msg)
     if namespace is not None:
         deployment = type(deployment).model_validate(deployment.model_dump() | {"namespace": namespace})
-    release = Release(model=champion.model, version=champion.version, fence=champion.fence, bundle=champion.bundle)
+    release = Release.model_validate(champion.model_dump(include=set(Release.model_fields)))
     return deployment.manifests(release, settings)
 
 

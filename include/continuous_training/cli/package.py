@@ -27,7 +27,7 @@ def package(options: argparse.Namespace) -> int:
     settings = Settings.from_environment()
     ledger = Ledger(settings.ledger)
     champion = _champion(ledger, options.model, options.version)
-    release = Release(model=champion.model, version=champion.version, fence=champion.fence, bundle=champion.bundle)
+    release = Release.model_validate(champion.model_dump(include=set(Release.model_fields)))
     facts = {
         "run": champion.run_key,
         "spec": ledger.run(champion.run_key).run.spec_digest,
@@ -43,7 +43,7 @@ def package(options: argparse.Namespace) -> int:
         base=Path(options.base) if options.base else None,
         private_key=Path(options.private_key) if options.private_key else None,
     )
-    told = {"path": str(output), "digest": written, **release.model_dump(), **facts}
+    told = {"path": str(output), "digest": written, **release.model_dump(mode="json"), **facts}
     print(json.dumps(told, indent=1) if options.json else f"{output} {written}")
     return 0
 

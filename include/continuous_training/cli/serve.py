@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from continuous_training.core.errors import UsageError
-from continuous_training.serving.standalone import Wanted
 from continuous_training.serving.standalone import serve as answer
+from continuous_training.serving.wanted import Wanted
 from continuous_training.settings import Settings
 
 if TYPE_CHECKING:
     import argparse
 
-VARIABLES = ("bundle", "model", "version", "fence", "hosts", "public_key")
-"""Options that a variable may give: `CT_BUNDLE`, `CT_MODEL`, `CT_VERSION`, `CT_FENCE`, `CT_HOSTS` (with commas), `CT_PUBLIC_KEY`."""
+VARIABLES = (
+    "bundle", "model", "version", "fence", "data_cutoff", "hosts", "public_key", "workers", "admin_host", "admin_port",
+    "max_age", "past_max_age",
+)  # fmt: skip
+"""Options that a variable may give: `bundle` may be `CT_BUNDLE`, and so on; `CT_HOSTS` has commas."""
 
 
 def serve(options: argparse.Namespace) -> int:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
 from continuous_training.core.frozen import Frozen
+from continuous_training.core.window import Moment
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from continuous_training.core.rollout import RolloutCounts, RolloutPlan
     from continuous_training.settings import Settings
 
 
@@ -21,6 +23,7 @@ class Release(Frozen):
     version: str = Field(pattern=r"^[\x21-\x7e]{1,100}$", description="Sent with every answer, so without spaces.")
     fence: int = Field(ge=1, description="Grows with every promotion; a lower one never replaces a higher one.")
     bundle: str = Field(min_length=1, max_length=100)
+    data_cutoff: Moment | None = Field(None, description="End of the data it was made from, where that is known.")
 
 
 class Deployer(Frozen):
@@ -45,6 +48,31 @@ class Deployer(Frozen):
         Conflict
             A newer fence is already served.
         """
+        raise NotImplementedError
+
+    rolls_out: ClassVar[bool] = False
+    """Whether a challenger can answer beside the champion; what follows is asked only of deployers that say so."""
+
+    def introduce(self, challenger: Release, bundle: Path, *, settings: Settings) -> str:
+        """Let a challenger answer beside the champion, to those that the router sends, and return its URL.
+
+        Raises
+        ------
+        DeploymentFailed
+            It did not start or answered differently from training.
+        """
+        raise NotImplementedError
+
+    def route(self, model: str, plan: RolloutPlan, *, settings: Settings) -> None:
+        """Let the router follow a plan, and go on following it."""
+        raise NotImplementedError
+
+    def counts(self, model: str, plan: RolloutPlan, *, settings: Settings) -> RolloutCounts:
+        """Return what both versions did since a plan is followed."""
+        raise NotImplementedError
+
+    def dismiss(self, model: str, *, settings: Settings) -> None:
+        """Let the champion answer everything, and end the challenger's server; nothing happens where there is none."""
         raise NotImplementedError
 
     @property

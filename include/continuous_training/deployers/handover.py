@@ -2,6 +2,8 @@
 
 `pointer.json` says which release is to be served; only a deployer writes it, and its fence never goes down.
 `status.json` says what is served and how the newest pointer fared; only the supervisor writes it.
+`rollout.json` says which requests a challenger gets; whoever drives the rollout writes it, and removes it at the end.
+`counts/<plan>/` has a file of each server process that counts what the two versions do.
 `supervisor.lock` is held by the supervisor for as long as it lives and contains its process id.
 `deploy.lock` is held by the one deployer that moves the pointer or starts and stops the supervisor.
 """
@@ -19,6 +21,8 @@ from pydantic import Field, ValidationError
 
 from continuous_training.core.errors import ArtefactCorrupt, StoreUnavailable, UsageError
 from continuous_training.core.frozen import Frozen
+from continuous_training.core.prediction_log import LogPolicy
+from continuous_training.core.rollout import RolloutCounts, RolloutPlan
 from continuous_training.deployers.base import Release
 
 _Value = TypeVar("_Value", bound=Frozen)
@@ -32,6 +36,7 @@ class Pointer(Release):
     """
 
     folder: str = Field(description="Absolute path of the bundle.")
+    log: LogPolicy | None = Field(None, description="What is kept of its predictions; none keeps nothing.")
     ticket: str = Field(default_factory=lambda: uuid.uuid4().hex)
 
 
@@ -52,15 +57,28 @@ class Status(Frozen):
     error: str = Field("", description="Why the newest release does not serve, or how the last server ended.")
 
 
-class ServingFolder:
-    """The files of one model under the folder `home`."""
+CHALLENGER = "challenger"
+"""Slot of the version that meets real requests beside the champion."""
 
-    def __init__(self, home: Path, model: str) -> None:
+
+class ServingFolder:
+    """The files of one model under the folder `home`.
+
+    Parameters
+    ----------
+    slot
+        `CHALLENGER` for what answers beside the champion, in a folder inside the model's.
+    """
+
+    def __init__(self, home: Path, model: str, slot: str = "") -> None:
         if not model.isidentifier():
             msg = f"{model!r} is not the name of a model; use lower-case letters, digits and _; a retry gives the same"
             raise UsageError(msg)
-        self.path = home.absolute() / "serving" / model
+        self.home, self.slot = home.absolute(), slot
+        self.path = home.absolute() / "serving" / model / slot
         self.log = self.path / "server.log"
+        self.plan = self.path / "rollout.json"
+        self.counts = self.path / "counts"
         self._lock = self.path / "supervisor.lock"
 
     def read_pointer(self) -> Pointer | None:
@@ -71,6 +89,10 @@ class ServingFolder:
         """Move the pointer in one step that survives a crash of the machine."""
         _write(self.path / "pointer.json", pointer)
 
+    def forget(self) -> None:
+        """Take the pointer away; a later one may have any fence."""
+        (self.path / "pointer.json").unlink(missing_ok=True)
+
     def read_status(self) -> Status | None:
         """Return the last words of the last supervisor, living or not; unreadable ones are no words."""
         with contextlib.suppress(ArtefactCorrupt):
@@ -80,6 +102,28 @@ class ServingFolder:
     def write_status(self, status: Status) -> None:
         """Say how things stand."""
         _write(self.path / "status.json", status)
+
+    def read_plan(self) -> RolloutPlan | None:
+        """Return the rollout's plan, or `None` when there is no rollout."""
+        return _read(self.plan, RolloutPlan)
+
+    def write_plan(self, plan: RolloutPlan | None) -> None:
+        """Begin or continue a rollout, or end it with `None`; servers follow within a second."""
+        _make(self.path)
+        if plan is None:
+            self.plan.unlink(missing_ok=True)
+        else:
+            _write(self.plan, plan)
+
+    def renew_plan(self) -> None:
+        """Say that somebody still watches the rollout: servers do not follow a plan that nobody has renewed for its lease."""
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(self.plan)
+
+    def read_counts(self, plan: RolloutPlan) -> RolloutCounts:
+        """Return what all server processes together have counted under a plan; the last second may be missing."""
+        found = (_read(path, RolloutCounts) for path in sorted((self.counts / plan.name).glob("*.json")))
+        return sum((each for each in found if each), RolloutCounts(plan=plan.name))
 
     def supervisor(self) -> int | None:
         """Return the process id of the living supervisor, or `None` when there is none."""

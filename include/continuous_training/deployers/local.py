@@ -18,9 +18,11 @@ from typing import Any, Literal
 from pydantic import Field
 
 from continuous_training.core.errors import Conflict, DeploymentFailed
+from continuous_training.core.prediction_log import LogPolicy
+from continuous_training.core.rollout import RolloutCounts, RolloutPlan
 from continuous_training.deployers.base import Deployer, Release
 from continuous_training.deployers.golden import LOOPBACK, golden_problem
-from continuous_training.deployers.handover import Pointer, ServingFolder, Status
+from continuous_training.deployers.handover import CHALLENGER, Pointer, ServingFolder, Status
 from continuous_training.deployers.processes import STARTUP_SECONDS, ServerProcess, environment, python
 from continuous_training.settings import Settings
 
@@ -39,6 +41,9 @@ class Local(Deployer):
         le=65535,
         description="Port on the loopback address; 0 takes a free one at first and keeps it afterwards.",
     )
+    log: LogPolicy | None = Field(
+        None, description="What is kept of each prediction, in `predictions/<model>` below CT_HOME; none keeps nothing."
+    )
 
     def deploy(self, release: Release, bundle: Path, *, settings: Settings) -> str:
         """Serve `release` and return the URL it answers on; the same release again changes nothing.
@@ -52,9 +57,42 @@ class Local(Deployer):
         StoreUnavailable
             The serving state cannot be written.
         """
+        return self._serve(ServingFolder(Path(settings.home), release.model), release, bundle, Path(settings.home))
+
+    rolls_out = True
+
+    def introduce(self, challenger: Release, bundle: Path, *, settings: Settings) -> str:
+        """Serve the challenger from a supervised process of its own, on a port of its own."""
         home = Path(settings.home)
-        folder = ServingFolder(home, release.model)
-        pointer = Pointer(**release.model_dump(), folder=str(bundle.absolute()))
+        folder = ServingFolder(home, challenger.model, CHALLENGER)
+        before = folder.read_pointer()
+        if before is not None and not _same_release(before, challenger):
+            _stop(folder)  # of a rollout that was not ended; fences of challengers do not follow one another
+            folder.forget()
+        return self.model_copy(update={"port": 0})._serve(folder, challenger, bundle, home)
+
+    def route(self, model: str, plan: RolloutPlan, *, settings: Settings) -> None:
+        """Write the plan where the champion's servers look."""
+        folder = ServingFolder(Path(settings.home), model)
+        if folder.read_plan() == plan:
+            folder.renew_plan()
+        else:
+            folder.write_plan(plan)
+
+    def counts(self, model: str, plan: RolloutPlan, *, settings: Settings) -> RolloutCounts:
+        """Return what all servers have counted."""
+        return ServingFolder(Path(settings.home), model).read_counts(plan)
+
+    def dismiss(self, model: str, *, settings: Settings) -> None:
+        """Take the plan away, then end the challenger's server."""
+        home = Path(settings.home)
+        ServingFolder(home, model).write_plan(None)
+        challenger = ServingFolder(home, model, CHALLENGER)
+        _stop(challenger)
+        challenger.forget()
+
+    def _serve(self, folder: ServingFolder, release: Release, bundle: Path, home: Path) -> str:
+        pointer = Pointer(**release.model_dump(), folder=str(bundle.absolute()), log=self.log)
         _refuse_stale(pointer, folder.read_pointer())
         status = folder.read_status() if folder.supervisor() is not None else None
         if status and status.state == "ready" and _same_release(status, release) and self.port in (0, status.port):
@@ -84,7 +122,8 @@ class Local(Deployer):
 
     def _start_supervisor(self, folder: ServingFolder, home: Path, release: Release) -> None:
         # The command returns when a process it left behind listens and holds the lock, or tells why it cannot.
-        command = python("serving", str(home.absolute()), release.model, "--port", str(self.port), "--detach")
+        slot = ("--challenger",) if folder.slot == CHALLENGER else ()
+        command = python("serving", str(home.absolute()), release.model, "--port", str(self.port), "--detach", *slot)
         with folder.log.open("ab") as log:
             ended = subprocess.run(
                 command,
@@ -109,8 +148,12 @@ def served(model: str, home: Path) -> dict[str, Any] | None:
 
 
 def stop(model: str, home: Path) -> bool:
-    """End the supervisor of `model` and its servers, and tell whether one ran; requests in flight are finished."""
-    folder = ServingFolder(home, model)
+    """End the supervisors of `model` and their servers, and tell whether one ran; requests in flight are finished."""
+    ran = [_stop(ServingFolder(home, model, slot)) for slot in (CHALLENGER, "")]
+    return any(ran)
+
+
+def _stop(folder: ServingFolder) -> bool:
     if folder.supervisor() is None:
         return False
     with folder.deploying():

@@ -144,7 +144,7 @@ def labels(release: Release) -> dict[str, str]:
 
 def marks(release: Release) -> dict[str, str]:
     """Return the annotations that say exactly which release an object serves."""
-    return {f"{OURS}/{name}": str(value) for name, value in release.model_dump().items()}
+    return {f"{OURS}/{name}": str(value) for name, value in release.model_dump(mode="json", exclude_none=True).items()}
 
 
 def pod_labels(release: Release, spec: Manifest) -> dict[str, str]:
@@ -190,12 +190,13 @@ def _service_names(namespace: str, release: Release) -> list[str]:
 
 def _container(pods: ServedPods, release: Release, artefacts: str, mounts: list[Manifest]) -> Manifest:
     resources = {"cpu": pods.resources.cpu, "memory": pods.resources.memory}
+    told = {name.partition("/")[2]: value for name, value in marks(release).items() if name != f"{OURS}/bundle"}
     variables = {
         "CT_ARTEFACTS": artefacts,
         "CT_HOME": "/work",
         "CT_HOSTS": ",".join([*_service_names(pods.namespace, release), *pods.hosts]),
         "HOME": "/work",
-        **{f"CT_{name.upper()}": str(value) for name, value in release.model_dump(exclude={"bundle"}).items()},
+        **{f"CT_{name.upper()}": value for name, value in told.items()},
     }
     ready, live = ({"httpGet": {"path": f"/v2/health/{name}", "port": "http"}} for name in ("ready", "live"))
     seconds = int(pods.startup.total_seconds())

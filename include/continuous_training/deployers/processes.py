@@ -59,15 +59,20 @@ class ServerProcess:
         A listening socket; the process gets a copy of it.
     log:
         Where its output goes; by default where the caller's own goes.
+    place:
+        Home and slot of the model's serving folder, where rollouts are planned and predictions are logged; without it
+        there are none.
     """
 
-    def __init__(self, pointer: Pointer, listener: socket.socket, log: IO[bytes] | None = None) -> None:
+    def __init__(
+        self, pointer: Pointer, listener: socket.socket, log: IO[bytes] | None = None, place: tuple[str, ...] = ()
+    ) -> None:
         self.pointer = pointer
         self.control, theirs = socket.socketpair()
         with theirs:
             passed = (listener.fileno(), theirs.fileno())
             self.process = subprocess.Popen(
-                python("serving.server", *map(str, passed), pointer.model_dump_json()),
+                python("serving.server", *map(str, passed), pointer.model_dump_json(), *place),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -1,8 +1,7 @@
 """Go over the columns of a frame: choose them, read their usable values, prepare and measure each."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,7 +22,6 @@ from continuous_training.detectors.base import (
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
-Rows: TypeAlias = pd.DataFrame | Iterable[pd.DataFrame]
 
 _DENSE = 4096
 
@@ -150,93 +148,20 @@ class Measures(NamedTuple):
     """How a column is measured once the rows of the window are in.
 
     `numbers` is given what was kept of a numeric column and the window's values. With `bins`, which says how many of
-    some values lie in each bin whose `counts` were kept, a numeric column is measured by `table` instead, and values
-    need not be kept. `table` is given the rows of each category: the reference's in row 0, the window's in row 1;
-    categories that the reference does not have are counted together as one, last, as they are for the model.
-    `categories` is given the rows of each category of both sides and replaces `table` where new ones count singly.
+    some values lie in each bin whose `counts` were kept, a numeric column is measured by `table` instead. `table` is
+    given the rows of each category: the reference's in row 0, the window's in row 1; categories that the reference does
+    not have are counted together as one, last, as they are for the model. `categories` is given the rows of each
+    category of both sides and replaces `table` where new ones count singly.
+
+    `marked` is what replaces `numbers` where a window is read in parts: it is given how the values lie between some of
+    the reference's, which adds up as values do not.
     """
 
     numbers: Callable[[Prepared, Floats], Distance] = _unused
     table: Callable[[Counts], Distance] = _unused
     bins: Callable[[Prepared, Floats], Counts] | None = None
     categories: Callable[[Counts, Counts], Distance] | None = None
-
-
-def score(
-    detector: ColumnDetector, prepared: Prepared, current: Rows, features: Features, measures: Measures
-) -> list[DriftScore]:
-    """Measure each column of `current`, which is read frame by frame."""
-    columns = chosen(detector, features)
-    require_same(detector, prepared, columns)
-    kept = zip(columns, _parts(prepared), prepared["rows"].tolist(), prepared["numeric"].tolist(), strict=True)
-    windows = [_Window(detector, measures, *of_column) for of_column in kept]
-    total = 0
-    for frame in [current] if isinstance(current, pd.DataFrame) else current:
-        require_features(detector, frame, columns, features)
-        total += len(frame)
-        for window in windows:
-            window.add(frame)
-    if not windows:
-        note = f"the model has no {' or '.join(sorted(detector.types))} features"
-        return [drift_score(detector, None, detector.limit([]), (0, total), Distance(note=note))]
-    distances = [window.measure() for window in windows]
-    limit = detector.limit([distance.p_value for distance in distances])
-    return [
-        drift_score(detector, window.column, limit, (window.reference_rows, window.rows), distance)
-        for window, distance in zip(windows, distances, strict=True)
-    ]
-
-
-class _Window:
-    """One column of the current window: what was read of it so far, of a type that adds up."""
-
-    def __init__(
-        self,
-        detector: ColumnDetector,
-        measures: Measures,
-        column: str,
-        part: Prepared,
-        reference_rows: int,
-        numeric: bool,
-    ) -> None:
-        self.detector, self.measures, self.column = detector, measures, column
-        self.part, self.reference_rows, self.numeric = part, reference_rows, numeric
-        self.rows = 0
-        self._read: Any = None
-
-    def add(self, frame: pd.DataFrame) -> None:
-        """Take in the rows of `frame`."""
-        if self.column in frame.columns:
-            rows, read = self._of(frame[self.column])
-            self.rows += rows
-            self._read = read if self._read is None else self._read + read
-
-    def _of(self, series: "pd.Series[Any]") -> tuple[int, list[Floats] | Counts | Counter[str]]:
-        if not self.reference_rows:
-            return int(series.count()), []
-        if self.numeric:
-            values = read_numbers(series, self.detector.kind)
-            return values.size, [values] if self.measures.bins is None else self.measures.bins(self.part, values)
-        names, counts = read_categories(series)
-        if self.measures.categories is not None:
-            return int(counts.sum()), Counter(dict(zip(names.tolist(), counts.tolist(), strict=True)))
-        return int(counts.sum()), _row(self.part["categories"], names, counts)
-
-    def measure(self) -> Distance:
-        """Return the distance from the reference, or why there is none."""
-        note = too_few(self.detector.min_rows, self.reference_rows, self.rows)
-        if note and (self._read is None or not self.reference_rows):
-            note = f"{note}; {absent(self.column)}"
-        if note:
-            return Distance(note=note)
-        if self.numeric and self.measures.bins is None:
-            return self.measures.numbers(self.part, np.concatenate(self._read) if self._read[1:] else self._read[0])
-        known = self.part["counts"]
-        if not self.numeric and self.measures.categories is not None:
-            return self.measures.categories(known, np.fromiter(self._read.values(), dtype=np.int64))
-        if not self.numeric and self._read[-1]:
-            known = np.append(known, 0)
-        return self.measures.table(np.stack([known, self._read[: known.size]]))
+    marked: Callable[[Prepared, Floats], Distance] | None = None
 
 
 def absent(column: str) -> str:
@@ -266,7 +191,7 @@ def drift_score(
         statistic=distance.statistic,
         p_value=distance.p_value,
         effect=distance.effect,
-        measure=detector.measure if isinstance(detector, ColumnDetector) else "p_value",
+        measure=detector.compares if isinstance(detector, ColumnDetector) else "p_value",
         threshold=limit,
         minimum_effect=detector.minimum_effect if isinstance(detector, PValueDetector | JointDetector) else 0.0,
         reference_rows=sizes[0],
@@ -317,20 +242,13 @@ def is_numeric(detector: SelectingDetector, frame: pd.DataFrame, column: str, fe
     return feature == "numeric" if feature else column in frame.columns and frame[column].dtype.kind in "iuf"
 
 
-def _parts(prepared: Prepared) -> list[Prepared]:
-    parts: list[Prepared] = [{} for _ in prepared["columns"]]
+def parts(prepared: Prepared) -> list[Prepared]:
+    found: list[Prepared] = [{} for _ in prepared["columns"]]
     for key, array in prepared.items():
         place, dot, name = key.partition(".")
         if dot:
-            parts[int(place)][name] = array
-    return parts
-
-
-def _row(known: NDArray[np.str_], names: NDArray[np.str_], counts: Counts) -> Counts:
-    """Return the rows of each of the `known` categories, and last those of all others."""
-    row = np.zeros(known.size + 1, dtype=np.int64)
-    np.add.at(row, place_among(known, names), counts)
-    return row
+            found[int(place)][name] = array
+    return found
 
 
 def place_among(known: NDArray[np.str_], names: NDArray[np.str_]) -> NDArray[np.intp]:

@@ -9,7 +9,7 @@ from scipy.stats import fisher_exact
 from continuous_training.core.scores import DriftScore
 from continuous_training.core.task import Features
 from continuous_training.detectors import _chi_square, _columns
-from continuous_training.detectors._columns import Counts, Distance, Rows
+from continuous_training.detectors._columns import Counts, Distance
 from continuous_training.detectors.base import Prepared
 from continuous_training.detectors.missing import Missing
 
@@ -23,14 +23,18 @@ def fit(detector: Missing, reference: pd.DataFrame, features: Features) -> Prepa
     return {"columns": np.array(columns, dtype=np.str_), "counts": _count(reference, columns)}
 
 
-def score(detector: Missing, prepared: Prepared, current: Rows, features: Features) -> list[DriftScore]:
+def tally(detector: Missing, prepared: Prepared, rows: pd.DataFrame, features: Features) -> Counts:
+    """Return for each column the rows with a value and those without."""
+    columns = _columns.chosen(detector, features)
+    _columns.require_same(detector, prepared, columns)
+    _columns.require_features(detector, rows, columns, features)
+    return _count(rows, columns)
+
+
+def measure(detector: Missing, prepared: Prepared, counts: Counts, features: Features) -> list[DriftScore]:
     """Measure each column."""
     columns = _columns.chosen(detector, features)
     _columns.require_same(detector, prepared, columns)
-    counts = np.zeros((len(columns), 2), dtype=np.int64)
-    for frame in [current] if isinstance(current, pd.DataFrame) else current:
-        _columns.require_features(detector, frame, columns, features)
-        counts += _count(frame, columns)
     tables = np.stack([prepared["counts"], counts], axis=1)
     distances = [_distance(detector, column, table) for column, table in zip(columns, tables, strict=True)]
     limit = detector.limit([distance.p_value for distance in distances])

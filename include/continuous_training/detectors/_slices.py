@@ -1,7 +1,10 @@
 """Divide rows by the values of a column, so that each value is measured by itself."""
 
 import hashlib
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -37,25 +40,78 @@ def score(
     detector: Detector, by: str, prepared: Prepared, current: pd.DataFrame, features: Features
 ) -> list[DriftScore]:
     """Measure the rows of each value against the reference's rows of the same value."""
+    rows = _rows_of(detector, by, prepared, current)
+    found = {label: detector.score(part, rows.of(label), features) for label, part in _parts(prepared)}
+    return _told(detector, by, found, rows.sizes)
+
+
+def tally(detector: Detector, by: str, prepared: Prepared, some: pd.DataFrame, features: Features) -> "Sliced | None":
+    """Return the tally of each value's rows, if the detector can be measured by tallies."""
+    rows = _rows_of(detector, by, prepared, some)
+    tallies = {label: detector.tally(part, rows.of(label), features) for label, part in _parts(prepared)}
+    return None if any(tally is None for tally in tallies.values()) else Sliced(tallies, rows.sizes)
+
+
+def measure(detector: Detector, by: str, prepared: Prepared, tally: "Sliced", features: Features) -> list[DriftScore]:
+    """Measure each value by its tally."""
+    found = {label: detector.measure(part, tally.tallies[label], features) for label, part in _parts(prepared)}
+    return _told(detector, by, found, tally.sizes)
+
+
+@dataclass(frozen=True)
+class Sliced:
+    """The tally of each value that the reference knows, and how many rows there are of each value."""
+
+    tallies: dict[str, Any]
+    sizes: Counter[str]
+
+    def __add__(self, other: "Sliced") -> "Sliced":
+        """Return the tallies of both together."""
+        return Sliced(
+            {label: tally + other.tallies[label] for label, tally in self.tallies.items()}, self.sizes + other.sizes
+        )
+
+
+class _Rows(NamedTuple):
+    """Rows of a window, divided by value."""
+
+    rows: pd.DataFrame
+    places: NDArray[np.intp]
+    place_of: dict[str, int]
+
+    def of(self, label: str) -> pd.DataFrame:
+        return self.rows[self.places == self.place_of.get(label, len(self.place_of))]
+
+    @property
+    def sizes(self) -> Counter[str]:
+        counts = np.bincount(self.places[self.places >= 0], minlength=len(self.place_of)).tolist()
+        return Counter(dict(zip(self.place_of, counts, strict=True)))
+
+
+def _rows_of(detector: Detector, by: str, prepared: Prepared, rows: pd.DataFrame) -> _Rows:
     if "by" not in prepared or str(prepared["by"]) != by:
         msg = f"{detector.known_as} measures each {by}, but its reference was prepared otherwise; prepare it again; a retry gives the same"
         raise UsageError(msg)
-    known = prepared["slices"].tolist()
-    labels, places = _divided(detector, by, current)
-    place_of = {label: place for place, label in enumerate(labels)}
-    found = []
-    for i, label in enumerate(known):
-        part = {key.removeprefix(f"{i}:"): array for key, array in prepared.items() if key.startswith(f"{i}:")}
-        rows = current[places == place_of.get(label, len(labels))]
-        found += [_placed(one, f"{by}={label}") for one in detector.score(part, rows, features)]
-    rows = np.bincount(places[places >= 0], minlength=len(labels)).tolist()
-    unknown = [place for place in range(len(labels)) if rows[place] >= detector.min_rows and labels[place] not in known]
-    unknown.sort(key=lambda place: (-rows[place], labels[place]))
-    note = _unknown(by, [labels[place] for place in unknown]) if unknown else ""
+    labels, places = _divided(detector, by, rows)
+    return _Rows(rows, places, {label: place for place, label in enumerate(labels)})
+
+
+def _parts(prepared: Prepared) -> Iterator[tuple[str, Prepared]]:
+    """Yield each value that was kept, with what was kept of it."""
+    for i, label in enumerate(prepared["slices"].tolist()):
+        yield label, {key.removeprefix(f"{i}:"): array for key, array in prepared.items() if key.startswith(f"{i}:")}
+
+
+def _told(detector: Detector, by: str, found: Mapping[str, list[DriftScore]], sizes: Counter[str]) -> list[DriftScore]:
+    """Return the scores of all values, and one that says which values could not be measured."""
+    placed = [_placed(score, f"{by}={label}") for label, scores in found.items() for score in scores]
+    unknown = [label for label, rows in sizes.items() if rows >= detector.min_rows and label not in found]
+    unknown.sort(key=lambda label: (-sizes[label], label))
+    note = _unknown(by, unknown) if unknown else ""
     if not found:
         note = note or f"no value of {by} has {detector.min_rows} rows in the reference"
-    blank = [_blank(detector, note, sum(rows[place] for place in unknown))] if note else []
-    return _corrected(detector, found) + blank
+    blank = [_blank(detector, note, sum(sizes[label] for label in unknown))] if note else []
+    return _corrected(detector, placed) + blank
 
 
 def _divided(detector: Detector, by: str, frame: pd.DataFrame) -> tuple[list[str], NDArray[np.intp]]:

@@ -10,7 +10,7 @@ from continuous_training.detectors.base import AlibiDetector, Prepared
 if TYPE_CHECKING:
     import pandas as pd
 
-    from continuous_training.core.scores import DriftScore
+    from continuous_training.detectors._columns import Measures
 
 
 class AlibiChiSquare(AlibiDetector):
@@ -31,8 +31,8 @@ class AlibiChiSquare(AlibiDetector):
 
         return _columns.fit(self, _columns.spread(reference, self.sample), features)
 
-    def score(self, prepared: Prepared, current: pd.DataFrame, features: Features) -> list[DriftScore]:
-        """Ask alibi-detect for the p-value of each column."""
+    def measures(self) -> Measures:
+        """Return how each column is measured."""
         from continuous_training.detectors import _alibi, _columns
 
-        return _columns.score(self, prepared, current, features, _columns.Measures(table=_alibi.chi_square))
+        return _columns.Measures(table=_alibi.chi_square)

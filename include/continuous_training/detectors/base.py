@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -12,12 +12,12 @@ from continuous_training.core.task import Columns, Features
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
 
     import pandas as pd
     from numpy.typing import NDArray
 
     from continuous_training.core.scores import DriftScore
+    from continuous_training.detectors._columns import Measures
 
 ColumnType = Literal["numeric", "categorical"]
 Prepared = dict[str, "NDArray[Any]"]
@@ -91,6 +91,29 @@ class Detector(Frozen):
         """
         raise NotImplementedError
 
+    def tally(self, prepared: Prepared, rows: pd.DataFrame, features: Features) -> Any:  # noqa: ARG002 - none to be had
+        """Return what `measure` needs to know of some rows of a window; `None` where it must have them side by side.
+
+        Tallies of the parts of a window add up with `+`, in any order, to that of the window, and none grows with its
+        rows: it depends on the reference and on how many categories there are.
+
+        Raises
+        ------
+        DataInvalid, UsageError
+            As `score`.
+        """
+        return None
+
+    def measure(self, prepared: Prepared, tally: Any, features: Features) -> list[DriftScore]:
+        """Measure the distance of the rows of a tally from the prepared reference, as `score` does.
+
+        Raises
+        ------
+        UsageError
+            `prepared` was made for other columns.
+        """
+        raise NotImplementedError
+
     def fit_slices(self, reference: pd.DataFrame, features: Features) -> Prepared:
         """Return what `score_slices` needs to know: of all rows as `fit` does, or with `by` of each value's rows.
 
@@ -133,6 +156,22 @@ class Detector(Frozen):
             return self.score(prepared, current, features)
         return _slices.score(self, self.by, prepared, current, features)
 
+    def tally_slices(self, prepared: Prepared, rows: pd.DataFrame, features: Features) -> Any:
+        """Return what `measure_slices` needs to know of some rows, as `tally` does, or with `by` of each value's rows."""
+        from continuous_training.detectors import _slices
+
+        if self.by is None:
+            return self.tally(prepared, rows, features)
+        return _slices.tally(self, self.by, prepared, rows, features)
+
+    def measure_slices(self, prepared: Prepared, tally: Any, features: Features) -> list[DriftScore]:
+        """Measure the rows of a tally as `score_slices` does."""
+        from continuous_training.detectors import _slices
+
+        if self.by is None:
+            return self.measure(prepared, tally, features)
+        return _slices.measure(self, self.by, prepared, tally, features)
+
 
 class SelectingDetector(Detector):
     """A distance that is measured in columns that the user may choose."""
@@ -159,7 +198,31 @@ class SelectingDetector(Detector):
 class ColumnDetector(SelectingDetector):
     """A distance that is measured in each column by itself."""
 
-    measure: ClassVar[Literal["statistic", "p_value"]] = "statistic"
+    compares: ClassVar[Literal["statistic", "p_value"]] = "statistic"
+
+    def measures(self) -> Measures:
+        """Return how each column is measured."""
+        raise NotImplementedError
+
+    def score(self, prepared: Prepared, current: pd.DataFrame, features: Features) -> list[DriftScore]:
+        """Measure each column of `current`."""
+        from continuous_training.detectors import _tally
+
+        return _tally.score(self, prepared, current, features, self.measures())
+
+    def tally(self, prepared: Prepared, rows: pd.DataFrame, features: Features) -> Any:
+        """Return what `measure` needs to know of some rows of a window; `None` where it must have them all."""
+        from continuous_training.detectors import _tally
+
+        measures = self.measures()
+        adds_up = "numeric" not in self.types or measures.bins or measures.marked
+        return _tally.tally(self, prepared, rows, features, measures) if adds_up else None
+
+    def measure(self, prepared: Prepared, tally: Any, features: Features) -> list[DriftScore]:
+        """Measure each column of the rows of a tally."""
+        from continuous_training.detectors import _tally
+
+        return _tally.measure(self, prepared, tally, features, self.measures())
 
     def limit(self, p_values: Sequence[float | None]) -> float:
         """Return the threshold of each score, given the p-values of all columns (none where there is none)."""
@@ -206,7 +269,7 @@ class PValueDetector(ColumnDetector):
         ),
     )
 
-    measure = "p_value"
+    compares = "p_value"
 
     def limit(self, p_values: Sequence[float | None]) -> float:
         """Return the p-value below which a column is significant."""
@@ -261,6 +324,10 @@ class AlibiDetector(PValueDetector):
         ge=100,
         description="Reference rows to keep, evenly spaced; alibi-detect goes over all of them in every window.",
     )
+
+    def tally(self, prepared: Prepared, rows: pd.DataFrame, features: Features) -> Any:  # noqa: ARG002 - none to be had
+        """Return `None`: alibi-detect must have all rows."""
+        return None
 
 
 class AlibiTorchDetector(JointDetector):

@@ -12,8 +12,7 @@ from continuous_training.detectors.base import Prepared, StatisticDetector
 if TYPE_CHECKING:
     import pandas as pd
 
-    from continuous_training.core.scores import DriftScore
-    from continuous_training.detectors._columns import Rows
+    from continuous_training.detectors._columns import Measures
 
 
 class Cardinality(StatisticDetector):
@@ -47,8 +46,8 @@ class Cardinality(StatisticDetector):
 
         return _columns.fit(self, reference, features)
 
-    def score(self, prepared: Prepared, current: Rows, features: Features) -> list[DriftScore]:
-        """Compare the numbers of categories in each column."""
+    def measures(self) -> Measures:
+        """Return how each column is measured."""
         from continuous_training.detectors import _categories, _columns
 
-        return _columns.score(self, prepared, current, features, _columns.Measures(categories=_categories.doublings))
+        return _columns.Measures(categories=_categories.doublings)

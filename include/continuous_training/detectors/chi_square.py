@@ -13,8 +13,7 @@ from continuous_training.detectors.base import Prepared, PValueDetector
 if TYPE_CHECKING:
     import pandas as pd
 
-    from continuous_training.core.scores import DriftScore
-    from continuous_training.detectors._columns import Rows
+    from continuous_training.detectors._columns import Measures
 
 
 class ChiSquare(PValueDetector):
@@ -52,9 +51,9 @@ class ChiSquare(PValueDetector):
 
         return _columns.fit(self, reference, features)
 
-    def score(self, prepared: Prepared, current: Rows, features: Features) -> list[DriftScore]:
-        """Test each column for equal shares of the categories."""
+    def measures(self) -> Measures:
+        """Return how each column is measured."""
         from continuous_training.detectors import _chi_square, _columns
 
         table = partial(_chi_square.measure, continuity=self.continuity)
-        return _columns.score(self, prepared, current, features, _columns.Measures(table=table))
+        return _columns.Measures(table=table)

@@ -13,8 +13,7 @@ from continuous_training.detectors.base import Prepared, StatisticDetector
 if TYPE_CHECKING:
     import pandas as pd
 
-    from continuous_training.core.scores import DriftScore
-    from continuous_training.detectors._columns import Rows
+    from continuous_training.detectors._columns import Measures
 
 
 class JensenShannon(StatisticDetector):
@@ -50,10 +49,8 @@ class JensenShannon(StatisticDetector):
 
         return _columns.fit(self, reference, features, prepare=partial(_psi.prepare, bins=self.bins))
 
-    def score(self, prepared: Prepared, current: Rows, features: Features) -> list[DriftScore]:
-        """Measure the distance of each column."""
+    def measures(self) -> Measures:
+        """Return how each column is measured."""
         from continuous_training.detectors import _columns, _jensen_shannon, _psi
 
-        return _columns.score(
-            self, prepared, current, features, _columns.Measures(bins=_psi.count, table=_jensen_shannon.table)
-        )
+        return _columns.Measures(bins=_psi.count, table=_jensen_shannon.table)

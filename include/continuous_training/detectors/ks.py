@@ -13,8 +13,7 @@ from continuous_training.detectors.base import Prepared, PValueDetector
 if TYPE_CHECKING:
     import pandas as pd
 
-    from continuous_training.core.scores import DriftScore
-    from continuous_training.detectors._columns import Rows
+    from continuous_training.detectors._columns import Measures
 
 
 class KS(PValueDetector):
@@ -51,9 +50,9 @@ class KS(PValueDetector):
 
         return _columns.fit(self, reference, features, prepare=_ks.prepare)
 
-    def score(self, prepared: Prepared, current: Rows, features: Features) -> list[DriftScore]:
-        """Measure the largest gap in each column."""
-        from continuous_training.detectors import _columns, _ks
+    def measures(self) -> Measures:
+        """Return how each column is measured."""
+        from continuous_training.detectors import _columns, _ks, _marks
 
         numbers = partial(_ks.measure, exact=self.method == "auto")
-        return _columns.score(self, prepared, current, features, _columns.Measures(numbers=numbers))
+        return _columns.Measures(numbers=numbers, marked=_marks.kolmogorov)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from continuous_training.core.scores import DriftScore
-    from continuous_training.detectors._columns import Rows
 
 
 class Missing(PValueDetector):
@@ -48,8 +47,18 @@ class Missing(PValueDetector):
 
         return _missing.fit(self, reference, features)
 
-    def score(self, prepared: Prepared, current: Rows, features: Features) -> list[DriftScore]:
+    def score(self, prepared: Prepared, current: pd.DataFrame, features: Features) -> list[DriftScore]:
         """Test each column for an equal share of missing values."""
+        return self.measure(prepared, self.tally(prepared, current, features), features)
+
+    def tally(self, prepared: Prepared, rows: pd.DataFrame, features: Features) -> Any:
+        """Return how many rows of each column have a value and how many have none."""
         from continuous_training.detectors import _missing
 
-        return _missing.score(self, prepared, current, features)
+        return _missing.tally(self, prepared, rows, features)
+
+    def measure(self, prepared: Prepared, tally: Any, features: Features) -> list[DriftScore]:
+        """Test each column of the rows of a tally."""
+        from continuous_training.detectors import _missing
+
+        return _missing.measure(self, prepared, tally, features)

@@ -12,8 +12,7 @@ from continuous_training.detectors.base import Prepared, StatisticDetector
 if TYPE_CHECKING:
     import pandas as pd
 
-    from continuous_training.core.scores import DriftScore
-    from continuous_training.detectors._columns import Rows
+    from continuous_training.detectors._columns import Measures
 
 
 class NewCategories(StatisticDetector):
@@ -46,8 +45,8 @@ class NewCategories(StatisticDetector):
 
         return _columns.fit(self, reference, features)
 
-    def score(self, prepared: Prepared, current: Rows, features: Features) -> list[DriftScore]:
-        """Measure the share of rows with new categories in each column."""
+    def measures(self) -> Measures:
+        """Return how each column is measured."""
         from continuous_training.detectors import _categories, _columns
 
-        return _columns.score(self, prepared, current, features, _columns.Measures(table=_categories.new_share))
+        return _columns.Measures(table=_categories.new_share)

@@ -13,8 +13,7 @@ from continuous_training.detectors.base import Prepared, StatisticDetector
 if TYPE_CHECKING:
     import pandas as pd
 
-    from continuous_training.core.scores import DriftScore
-    from continuous_training.detectors._columns import Rows
+    from continuous_training.detectors._columns import Measures
 
 
 class PSI(StatisticDetector):
@@ -49,8 +48,8 @@ class PSI(StatisticDetector):
 
         return _columns.fit(self, reference, features, prepare=partial(_psi.prepare, bins=self.bins))
 
-    def score(self, prepared: Prepared, current: Rows, features: Features) -> list[DriftScore]:
-        """Measure the index of each column."""
+    def measures(self) -> Measures:
+        """Return how each column is measured."""
         from continuous_training.detectors import _columns, _psi
 
-        return _columns.score(self, prepared, current, features, _columns.Measures(bins=_psi.count, table=_psi.table))
+        return _columns.Measures(bins=_psi.count, table=_psi.table)

@@ -13,8 +13,7 @@ from continuous_training.detectors.base import Prepared, StatisticDetector
 if TYPE_CHECKING:
     import pandas as pd
 
-    from continuous_training.core.scores import DriftScore
-    from continuous_training.detectors._columns import Rows
+    from continuous_training.detectors._columns import Measures
 
 
 class Wasserstein(StatisticDetector):
@@ -57,8 +56,8 @@ class Wasserstein(StatisticDetector):
 
         return _columns.fit(self, reference, features, prepare=partial(_distribution.prepare, unit=self.unit))
 
-    def score(self, prepared: Prepared, current: Rows, features: Features) -> list[DriftScore]:
-        """Measure the distance of each column."""
-        from continuous_training.detectors import _columns, _distribution
+    def measures(self) -> Measures:
+        """Return how each column is measured."""
+        from continuous_training.detectors import _columns, _distribution, _marks
 
-        return _columns.score(self, prepared, current, features, _columns.Measures(numbers=_distribution.wasserstein))
+        return _columns.Measures(numbers=_distribution.wasserstein, marked=_marks.wasserstein)

@@ -15,16 +15,18 @@ from continuous_training.ledger.chain import problems
 from continuous_training.ledger.champions import Champion, Champions, current
 from continuous_training.ledger.decisions import DecisionRecord, Decisions, newest_decisions
 from continuous_training.ledger.episodes import Episode, select_episodes
+from continuous_training.ledger.overview import Overview, Overviews
 from continuous_training.ledger.retrainings import Retrainings, select_retrainings
+from continuous_training.ledger.rollouts import RolloutRecord, Rollouts
 from continuous_training.ledger.runs import RunOutcome, RunRecord, Runs
 from continuous_training.policies.estimation import placed
 
-__all__ = ["Champion", "DecisionRecord", "Episode", "Ledger", "RunOutcome", "RunRecord"]
+__all__ = ["Champion", "DecisionRecord", "Episode", "Ledger", "Overview", "RolloutRecord", "RunOutcome", "RunRecord"]
 
 _RECENT = 50
 
 
-class Ledger(Champions, Decisions, Retrainings, Runs):
+class Ledger(Champions, Decisions, Overviews, Retrainings, Rollouts, Runs):
     """Everything that is remembered of the models of one deployment.
 
     Opening one brings its schema forward and costs one query when that was done before. Threads may share one; it holds
@@ -75,7 +77,7 @@ class Ledger(Champions, Decisions, Retrainings, Runs):
             )
 
     def verify(self) -> list[str]:
-        """Return every sign that promotions, projections or decisions were edited, deleted or moved; none is well."""
+        """Return every sign that promotions, projections, decisions or rollouts were edited, deleted or moved; none is well."""
         with self.read() as connection:
             return problems(connection)
 

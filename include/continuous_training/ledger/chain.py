@@ -1,6 +1,6 @@
 """Rows that are only ever added, each sealed to the one before it.
 
-For each model, promotions, projections and decisions share one count: row `n` holds the hash of row `n - 1`, and
+For each model, promotions, projections, decisions and rollouts share one count: row `n` holds the hash of row `n - 1`, and
 `ct_models` holds the hash of the last. A row that is edited, deleted, moved or put between others breaks the count or a
 hash. What it cannot show is a forger who may write everything and computes the whole chain of a model anew: copy the
 last hash to a place the database's users cannot write to, and compare it.
@@ -18,7 +18,7 @@ from continuous_training.core.digest import canonical
 from continuous_training.core.window import in_utc
 from continuous_training.ledger import tables
 
-CHAINED = (tables.promotions, tables.projections, tables.decisions)
+CHAINED = (tables.promotions, tables.projections, tables.decisions, tables.rollouts)
 GENESIS = "0" * 64
 
 

@@ -1,8 +1,8 @@
 """The tables of the ledger. Names start with `ct_` because the database may be shared with Airflow or MLflow.
 
 `ct_models` has one row for each model: its champion's fence, how far it has been scored, and the head of its chain.
-`ct_promotions`, `ct_projections` and `ct_decisions` are only ever added to; together they are one hash chain for each
-model, see `chain`. `ct_runs` and `ct_episodes` hold state that moves.
+`ct_promotions`, `ct_projections`, `ct_decisions` and `ct_rollouts` are only ever added to; together they are one hash
+chain for each model, see `chain`. `ct_runs` and `ct_episodes` hold state that moves.
 """
 
 from datetime import datetime
@@ -111,6 +111,22 @@ decisions = sa.Table(
     sa.Column("decision", sa.Text, nullable=False),
     sa.Column("evidence", sa.Text, nullable=False),
     sa.Index("ct_decisions_window", "model", "window_end", "window_start", unique=True),
+)
+
+rollouts = sa.Table(
+    "ct_rollouts",
+    metadata,
+    *_links(),
+    sa.Column("run_key", sa.String, nullable=False),
+    sa.Column("fence", sa.Integer, nullable=False),
+    sa.Column("bundle", sa.String, nullable=False),
+    sa.Column("version", sa.String, nullable=False),
+    sa.Column("step", sa.Integer, nullable=False),
+    sa.Column("answer", sa.String, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("verdict", sa.Text),
+    sa.Column("counts", sa.Text),
+    sa.Index("ct_rollouts_run", "model", "run_key"),
 )
 
 runs = sa.Table(

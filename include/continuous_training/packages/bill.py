@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from continuous_training.deployers.base import Release
 
 BILL = "sbom.cdx.json"
-NEEDED = ("lightgbm", "numpy", "scikit-learn", "scipy", "threadpoolctl", "skops", "pydantic", "starlette", "uvicorn", "anyio")  # fmt: skip
+NEEDED = (
+    "lightgbm", "numpy", "scikit-learn", "scipy", "threadpoolctl", "skops", "pydantic", "uvicorn", "uvloop", "httptools", "msgspec",
+    "prometheus-client",
+)  # fmt: skip
 """Distributions that a server imports to answer; what they need in turn is found in their metadata."""
 
 LONGEST_LICENCE = 100

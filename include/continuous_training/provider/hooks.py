@@ -55,6 +55,11 @@ def configured_poll_seconds() -> float:
     return conf.getfloat("continuous_training", "poll_seconds", fallback=60.0)
 
 
+def configured_alert_token() -> str:
+    """Return what those must show who ask for retrainings by alerts; empty where nobody may."""
+    return str(conf.get("continuous_training", "alert_token", fallback="")).strip()
+
+
 class ContinuousTrainingHook(BaseHook):
     """The artefact store and the ledger of this deployment.
 

@@ -86,7 +86,11 @@ def _connection_types(module: str) -> list[dict[str, Any]]:
 
 def _options() -> dict[str, dict[str, Any]]:
     return {name: _option(text, sensitive=name == "ledger") for name, text in _OPTIONS.items()} | {
-        "poll_seconds": _option("Seconds between two looks of the watch DAGs at their sources.", "float", "60")
+        "poll_seconds": _option("Seconds between two looks of the watch DAGs at their sources.", "float", "60"),
+        "alert_token": _option(
+            "Bearer token that Alertmanager shows when its alerts ask for retrainings; without one none are taken.",
+            sensitive=True,
+        ),
     }
 
 

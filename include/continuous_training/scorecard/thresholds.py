@@ -17,7 +17,8 @@ from continuous_training.policies.evidence import rule_name
 if TYPE_CHECKING:
     from continuous_training.core.scores import DriftScore
     from continuous_training.detectors.base import Detector
-    from continuous_training.spec import ModelSpec, PerformanceRule
+    from continuous_training.policies.performance import PerformanceRule
+    from continuous_training.spec import ModelSpec
 
 _MAY_BE_CHANCE = 0.1
 FEWEST = 5

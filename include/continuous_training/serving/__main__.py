@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from continuous_training.core.errors import Conflict, ContinuousTrainingError
-from continuous_training.deployers.handover import ServingFolder
+from continuous_training.deployers.handover import CHALLENGER, ServingFolder
 from continuous_training.serving.supervisor import Supervisor
 
 _BACKLOG = 1024
@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
-        folder = ServingFolder(options.home, options.model)
+        folder = ServingFolder(options.home, options.model, CHALLENGER if options.challenger else "")
         lock = folder.supervise()
     except ContinuousTrainingError as error:
         return _refuse(str(error), error.exit_code)
@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         "--port", type=int, default=0, help="0 takes the last port again, or a free one (default: %(default)s)"
     )
     parser.add_argument("--url", help="what callers ask, where that is not the host and the port")
+    parser.add_argument("--challenger", action="store_true", help="serve what answers beside the champion")
     parser.add_argument("--detach", action="store_true", help="return when a process left behind listens")
     return parser
 

@@ -1,7 +1,7 @@
 """One server process: load a bundle, answer its golden rows, then answer requests on an inherited socket.
 
-Run as `python -m continuous_training.serving.server <socket> <control channel> <pointer>`, two file descriptors and JSON;
-`deployers/processes.py` starts it and says what the control channel means.
+Run as `python -m continuous_training.serving.server <socket> <control channel> <pointer> [<home> <slot>]`, two file descriptors,
+JSON and a serving folder; `deployers/processes.py` starts it and says what the control channel means.
 """
 
 from __future__ import annotations
@@ -12,15 +12,20 @@ import json
 import logging
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvicorn
 
+from continuous_training.core.prediction_log import log_folder
 from continuous_training.deployers.golden import LOOPBACK
-from continuous_training.deployers.handover import Pointer
+from continuous_training.deployers.handover import Pointer, ServingFolder
 from continuous_training.deployers.processes import READY, REPORT_BYTES, RETIRE
 from continuous_training.serving.app import ModelApp
+from continuous_training.serving.connections import BoundedProtocol, Limits
+from continuous_training.serving.predictions import PredictionLog
+from continuous_training.serving.router import Router
 from continuous_training.trainers.bundle import MANIFEST, load_bundle
 
 if TYPE_CHECKING:
@@ -40,12 +45,24 @@ Without them a server with a LightGBM model starts in a fifth of the time and a 
 
 
 class ModelServer(uvicorn.Server):
-    """A server that loses no request when it ends."""
+    """A server that loses no request when it ends, and that no client can fill up.
 
-    def __init__(self, app: ModelApp) -> None:
+    Parameters
+    ----------
+    app
+        What answers.
+    limits
+        What clients may take.
+    front
+        What gets the requests before the app does.
+    """
+
+    def __init__(self, app: ModelApp, limits: Limits = Limits(), front: Router | None = None) -> None:  # noqa: B008 - it is frozen
         super().__init__(
             uvicorn.Config(
-                app,
+                front or app,
+                loop="uvloop",
+                http=partial(BoundedProtocol, limits=limits),  # type: ignore[arg-type] # it is called like a class
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -56,6 +73,15 @@ class ModelServer(uvicorn.Server):
             )
         )
         self._app = app
+
+    async def on_tick(self, counter: int) -> bool:
+        """Close what is open for too long, about once a second."""
+        if counter % 10 == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.server_state.connections):
+                assert isinstance(connection, BoundedProtocol)
+                connection.expire(now)
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept nothing more and end; when retiring, let clients leave before their connections are closed.
@@ -77,9 +103,10 @@ class ModelServer(uvicorn.Server):
 class SupervisedServer(ModelServer):
     """A server that reports on the control channel when it is ready and obeys it afterwards."""
 
-    def __init__(self, app: ModelApp, control: socket.socket) -> None:
-        super().__init__(app)
+    def __init__(self, app: ModelApp, control: socket.socket, front: Router | None = None) -> None:
+        super().__init__(app, front=front)
         self._control = control
+        self._front = front
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer, then report."""
@@ -87,6 +114,12 @@ class SupervisedServer(ModelServer):
         asyncio.get_running_loop().add_reader(self._control, self._hear)
         self._app.ready = True
         self._control.send(READY)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End, and let copies of requests that are on their way arrive."""
+        await super().shutdown(sockets)
+        if self._front is not None:
+            await self._front.close()
 
     def _hear(self) -> None:
         self._app.retiring = self._control.recv(REPORT_BYTES) == RETIRE
@@ -96,7 +129,7 @@ class SupervisedServer(ModelServer):
         self.should_exit = True
 
 
-def main(listener_number: str, control_number: str, pointer_text: str) -> int:
+def main(listener_number: str, control_number: str, pointer_text: str, home: str = "", slot: str = "") -> int:
     """Answer requests until told to end."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     control = socket.socket(fileno=int(control_number))
@@ -109,8 +142,15 @@ def main(listener_number: str, control_number: str, pointer_text: str) -> int:
         control.send(f"{type(error).__name__}: {error}".encode()[:REPORT_BYTES])
         return 1
     host = listener.getsockname()[0]
-    app = ModelApp(pointer, bundle, hosts=[host, "localhost"] if host == LOOPBACK else ["*"])
-    SupervisedServer(app, control).run(sockets=[listener])
+    hosts = [host, "localhost"] if host == LOOPBACK else ["*"]
+    log = None
+    if home and pointer.log is not None:
+        log = PredictionLog(log_folder(Path(home), pointer.model), pointer, pointer.log)
+    app = ModelApp(pointer, bundle, hosts, record=log.record if log else None)
+    front = Router(app, pointer.fence, hosts, ServingFolder(Path(home), pointer.model, slot)) if home else None
+    SupervisedServer(app, control, front).run(sockets=[listener])
+    if log is not None:
+        log.close()
     return 0
 
 
@@ -120,8 +160,12 @@ def load_verified(folder: Path) -> Bundle:
         kind = json.loads((folder / MANIFEST).read_bytes())["trainer"]["kind"]
         for name in _NOT_NEEDED.get(kind, ()):
             sys.modules[name] = None  # type: ignore[assignment] # Python's way to make an import fail
-    bundle = load_bundle(folder)
-    bundle.check_golden()
+    try:
+        bundle = load_bundle(folder)
+        bundle.check_golden()
+    finally:
+        if sys.modules.get("pyarrow", ...) is None:
+            del sys.modules["pyarrow"]  # a batch in Arrow's format needs it; it makes do without pandas
     return bundle
 
 

@@ -13,30 +13,35 @@ The process writes only below `CT_HOME`, and only when it fetches or unpacks.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
 import re
 import signal
 import socket
 import sys
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-import anyio.to_thread
-from pydantic import Field
-
-from continuous_training.core.errors import ArtefactCorrupt, DeploymentFailed, UsageError
-from continuous_training.core.frozen import Frozen
+from continuous_training.core.errors import ArtefactCorrupt, ContinuousTrainingError, DeploymentFailed, UsageError
 from continuous_training.deployers.base import Release
 from continuous_training.deployers.golden import LOOPBACK, golden_problem
 from continuous_training.packages import RELEASE, open_package, read_release, verify
+from continuous_training.serving.admin import AdminApp, AdminServer, Metrics
+from continuous_training.serving.age import Age
 from continuous_training.serving.app import ModelApp
+from continuous_training.serving.connections import Limits
+from continuous_training.serving.meter import Board, Meter, score_bounds
 from continuous_training.serving.server import ModelServer, load_verified
+from continuous_training.serving.workers import Workers
 from continuous_training.storage import Store, folder_digest
 from continuous_training.trainers.bundle import MANIFEST
 
 if TYPE_CHECKING:
     from types import FrameType
 
+    from continuous_training.serving.wanted import Wanted
     from continuous_training.settings import Settings
     from continuous_training.trainers.bundle import Manifest
 
@@ -44,24 +49,6 @@ _ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - it is compared with, never a default
 _BACKLOG = 1024
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _log = logging.getLogger(__name__)
-
-
-class Wanted(Frozen):
-    """What to serve, and to whom."""
-
-    bundle: str = Field(min_length=1, description="Folder of a bundle or package, or digest in the store.")
-    model: str | None = Field(None, description="Name the bundle must have; any when it is not given.")
-    version: str | None = Field(
-        None,
-        pattern=r"^[\x21-\x7e]{1,100}$",
-        description="Sent with every answer; by default the first digits of the digest.",
-    )
-    fence: int | None = Field(None, ge=1, description="Sent with every answer; by default the package's, or 1.")
-    host: str = Field(LOOPBACK, description="IPv4 address to listen on.")
-    port: int = Field(8080, ge=0, le=65535, description="0 takes a free one.")
-    hosts: tuple[str, ...] = Field((), description="Names to be called by beside loopback's; `*` allows every one.")
-    public_key: Path | None = Field(None, description="Serve only what its other half has signed.")
-    drain: float = Field(5.0, ge=0, description="Seconds to go on answering after SIGTERM.")
 
 
 def serve(wanted: Wanted, settings: Settings) -> int:
@@ -80,25 +67,71 @@ def serve(wanted: Wanted, settings: Settings) -> int:
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # else the first process of a container does not hear it
+    token = os.environ.pop("CT_SERVE_TOKEN", "")
+    if wanted.private_metrics and not token:
+        msg = "private metrics need a token that may read them; set CT_SERVE_TOKEN; a retry gives the same"
+        raise UsageError(msg)
     folder = _folder(wanted.bundle, settings)
     if wanted.public_key:
         verify(folder, wanted.public_key)
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(_listen(wanted.host, wanted.port))
+        admin = (
+            None if wanted.admin_port is None else stack.enter_context(_listen(wanted.admin_host, wanted.admin_port))
+        )
+        board = Board(wanted.workers)
+
+        def work(worker: int, parent: int | None = None) -> int:
+            try:
+                _answer(wanted, folder, listener, AdminDoor(admin, token, board, worker), parent)
+            except ContinuousTrainingError as error:
+                if parent is None:
+                    raise
+                sys.stderr.write(f"ct: {error}\n")
+                return error.exit_code
+            return 0
+
+        return work(0) if wanted.workers == 1 else Workers(work, wanted.workers).run()
+
+
+class AdminDoor(NamedTuple):
+    """What a worker needs to count, and to tell of it."""
+
+    listener: socket.socket | None
+    token: str
+    board: Board
+    worker: int
+
+
+def _answer(wanted: Wanted, folder: Path, listener: socket.socket, door: AdminDoor, parent: int | None) -> None:
     bundle = load_verified(folder)
+    if wanted.arrow:
+        import_module("pyarrow")  # so that the first batch need not wait for it
     release = _release(wanted, folder, bundle.manifest)
+    age = Age(data_cutoff=release.data_cutoff, maximum=wanted.max_age, past=wanted.past_max_age)
+    bounds = score_bounds(bundle)
     own = () if wanted.host == _ANY_ADDRESS else (wanted.host,)
-    app = ModelApp(release, bundle, hosts=[LOOPBACK, "localhost", *own, *wanted.hosts])
-    try:
-        listener = socket.create_server((wanted.host, wanted.port), backlog=_BACKLOG)
-    except OSError as error:
-        msg = f"cannot listen on {wanted.host} port {wanted.port} ({error}); free the port or name another one"
-        raise UsageError(msg) from error
-    with listener:
-        server = StandaloneServer(app, folder, listener.getsockname(), wanted.drain)
-        server.run(sockets=[listener])
+    hosts = [LOOPBACK, "localhost", *own, *wanted.hosts]
+    app = ModelApp(release, bundle, hosts, meter=Meter(door.board.block(door.worker), bounds), age=age)
+    limits = Limits(connections=wanted.connections, seconds=wanted.patience)
+    server = StandaloneServer(app, folder, listener.getsockname(), wanted.drain, limits)
+    if door.listener is not None:
+        token = door.token if wanted.private_metrics else ""
+        server.admin = AdminServer(AdminApp(Metrics(release, door.board, bounds, age), token))
+        server.admin_listener = door.listener
+    server.parent = parent
+    server.run(sockets=[listener])
     if server.problem:
         named = f"{release.model} version {release.version}"
         raise DeploymentFailed(f"{named} does not serve: {server.problem}; a retry gives the same")
-    return 0
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), backlog=_BACKLOG)
+    except OSError as error:
+        msg = f"cannot listen on {host} port {port} ({error}); free the port or name another one"
+        raise UsageError(msg) from error
 
 
 class StandaloneServer(ModelServer):
@@ -114,25 +147,57 @@ class StandaloneServer(ModelServer):
         Where the server listens.
     drain
         Seconds to go on answering after SIGTERM.
+    limits
+        What clients may take.
+
+    Attributes
+    ----------
+    admin, admin_listener
+        The server of the admin port, and where it listens.
+    parent
+        A file descriptor that ends when whoever started this process is gone.
     """
 
-    def __init__(self, app: ModelApp, folder: Path, address: tuple[str, int], drain: float) -> None:
-        super().__init__(app)
+    def __init__(
+        self,
+        app: ModelApp,
+        folder: Path,
+        address: tuple[str, int],
+        drain: float,
+        limits: Limits = Limits(),  # noqa: B008 - it is frozen
+    ) -> None:
+        super().__init__(app, limits)
         self.problem = ""
+        self.admin: AdminServer | None = None
+        self.admin_listener: socket.socket | None = None
+        self.parent: int | None = None
         self._folder = folder
         self._address = address
         self._drain = drain
         self._asking: asyncio.Task[None] | None = None
+        self._telling: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer, and to ask."""
         await super().startup(sockets)
+        if self.parent is not None:
+            asyncio.get_running_loop().add_reader(self.parent, self._end)
+        if self.admin is not None and self.admin_listener is not None:
+            self._telling = asyncio.create_task(self.admin.serve([self.admin_listener]))
+            _log.info("metrics on %s port %s", *self.admin_listener.getsockname())
         self._asking = asyncio.create_task(self._ask_golden_rows())
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End, and the admin port last."""
+        await super().shutdown(sockets)
+        if self.admin is not None and self._telling is not None:
+            self.admin.should_exit = True
+            await self._telling
 
     async def _ask_golden_rows(self) -> None:
         host, port = self._address
         host = LOOPBACK if host == _ANY_ADDRESS else host
-        self.problem = await anyio.to_thread.run_sync(golden_problem, self._folder, port, host)
+        self.problem = await asyncio.to_thread(golden_problem, self._folder, port, host)
         self._app.ready = not self.problem
         self.should_exit = self.should_exit or bool(self.problem)
         if self._app.ready:
@@ -148,6 +213,8 @@ class StandaloneServer(ModelServer):
         loop.call_soon_threadsafe(loop.call_later, self._drain, self._end)
 
     def _end(self) -> None:
+        if self.parent is not None:
+            asyncio.get_running_loop().remove_reader(self.parent)
         self.should_exit = True
 
 
@@ -170,5 +237,5 @@ def _release(wanted: Wanted, folder: Path, manifest: Manifest) -> Release:
         raise ArtefactCorrupt(msg)
     if wanted.model not in (None, packaged.model):
         raise UsageError(f"{wanted.bundle} is a bundle of {packaged.model}, not of {wanted.model}; name the right one")
-    told = wanted.model_dump(include={"version", "fence"}, exclude_none=True)
+    told = wanted.model_dump(include={"version", "fence", "data_cutoff"}, exclude_none=True)
     return Release.model_validate({**packaged.model_dump(), **told})

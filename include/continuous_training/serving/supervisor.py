@@ -115,7 +115,7 @@ class Supervisor:
 
     def _start(self, pointer: Pointer) -> None:
         try:
-            self._next = ServerProcess(pointer, self._listener)
+            self._next = ServerProcess(pointer, self._listener, place=(str(self._folder.home), self._folder.slot))
         except OSError as error:
             self._next = None
             self._record_failure(pointer, f"no process could be started ({error})")

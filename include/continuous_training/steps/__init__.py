@@ -44,6 +44,7 @@ STEPS: dict[str, Step] = {
     "prepare": Step("work", ("collect", "validate")),
     "train": Step("work", ("collect", "prepare")),
     "evaluate": Step("work", ("collect", "prepare", "train")),
+    "rollout": Step("control", ("train", "evaluate")),
     "promote": Step("control", ("collect", "validate", "train", "evaluate")),
     "deploy": Step("control"),
     "score": Step("work"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from continuous_training.core.errors import ArtefactCorrupt, ContinuousTrainingE
 
 if TYPE_CHECKING:
     from continuous_training.core.run import Run
+    from continuous_training.core.window import Window
     from continuous_training.settings import Settings
     from continuous_training.spec import ModelSpec
     from continuous_training.storage import Store
@@ -44,6 +45,10 @@ class Context:
     def bundle(self, digest: str) -> Path:
         """Return the checked local folder of a bundle."""
         return self.store.fetch_folder(digest, self.cache / "bundles")
+
+    def within(self, window: Window) -> Context:
+        """Return the context of the same run in another window."""
+        return replace(self, run=self.run.model_copy(update={"window": window}))
 
     @property
     def cache(self) -> Path:

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-import pandas as pd
-
 from continuous_training.core.errors import DataInvalid
 from continuous_training.core.window import Window
-from continuous_training.steps.champion import stored_arrays
-from continuous_training.steps.evaluate import ERROR, PREDICTION, attributions, computed_columns, detector_key
-from continuous_training.steps.looks import defects, look_at
+from continuous_training.steps.evaluate import ERROR, attributions, computed_columns, detector_key
+from continuous_training.steps.looks import defects_of, look_at
+from continuous_training.steps.references import reference_of
 from continuous_training.triage import same_season
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from continuous_training.core.run import ChampionRef
+    import pandas as pd
+
     from continuous_training.core.scores import DriftScore
     from continuous_training.core.task import Features, Task
-    from continuous_training.detectors.base import Detector, Prepared
+    from continuous_training.detectors.base import Detector
     from continuous_training.steps.context import Context
     from continuous_training.steps.lines import Look
     from continuous_training.trainers.bundle import Bundle
@@ -36,8 +34,7 @@ def drift_scores(
     The season before is read only when a score is beyond its threshold, and never for a `broken` window, which retrains
     nothing anyway.
     """
-    spec, champion = context.spec, context.run.champion
-    assert champion is not None
+    spec = context.spec
     measured = _measured(context, bundle, now)
     late = ripe is not now and any(_needs_labels(detector, spec.task) for detector in spec.drift)
     with_labels = _measured(context, bundle, ripe) if late else measured
@@ -46,11 +43,11 @@ def drift_scores(
     found: list[DriftScore] = []
     for detector in spec.drift:
         look, current = (ripe, with_labels) if _needs_labels(detector, spec.task) else (now, measured)
-        scores = detector.score_slices(_prepared(context, detector, champion), current, spec.features)
+        scores = _scores(context, detector, look, current)
         if season and any(score.exceeded for score in scores):
             window = Window(start=look.window.start - season, end=look.window.end - season)
             if window not in before:
-                before[window] = _before(context, bundle, window, champion)
+                before[window] = _before(context, bundle, window)
             scores = _compared(detector, scores, window, before[window], current, spec.features)
         found += scores
     return tuple(found)
@@ -67,16 +64,18 @@ def _needs_labels(detector: Detector, task: Task) -> bool:
     return not named.isdisjoint({ERROR, task.label})
 
 
-def _prepared(context: Context, detector: Detector, champion: ChampionRef) -> Prepared:
-    kept = stored_arrays(context, f"reference-{detector_key(detector)}", champion)
-    if kept is not None:
-        return kept
-    # The detector was added or changed after this champion was trained: its rows are still kept.
-    reference = pd.read_parquet(context.fetch("collect", "rows", champion.run_key))
-    return detector.fit_slices(reference.assign(**{ERROR: np.nan, PREDICTION: np.nan}), context.spec.features)
+def _scores(context: Context, detector: Detector, look: Look, measured: pd.DataFrame) -> list[DriftScore]:
+    """Return the scores of one detector: of all rows of the window where it counted in its parts, else of those kept."""
+    features, champion = context.spec.features, context.run.champion
+    assert champion is not None
+    prepared = reference_of(context, detector, champion)
+    tally = look.seen.tallies[detector_key(detector)] if look.seen else None
+    if tally is None:
+        return detector.score_slices(prepared, measured, features)
+    return detector.measure_slices(prepared, tally, features)
 
 
-def _before(context: Context, bundle: Bundle, window: Window, champion: ChampionRef) -> pd.DataFrame | str:
+def _before(context: Context, bundle: Bundle, window: Window) -> pd.DataFrame | str:
     """Return what detectors measure in a season's window, or why it says nothing."""
     try:
         look = look_at(context, bundle, window)
@@ -84,7 +83,7 @@ def _before(context: Context, bundle: Bundle, window: Window, champion: Champion
         return str(error)
     if look.rows.empty:
         return "there are no rows"
-    found = defects(context, look.rows, window, champion)
+    found = defects_of(context, look)
     return f"it is quarantined: {found[0].text}" if found else _measured(context, bundle, look)
 
 

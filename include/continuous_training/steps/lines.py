@@ -25,15 +25,20 @@ if TYPE_CHECKING:
 
     from continuous_training.core.quality import MetricName
     from continuous_training.core.run import ChampionRef, Run
-    from continuous_training.spec import ModelSpec, PerformanceRule
+    from continuous_training.policies.performance import PerformanceRule
+    from continuous_training.spec import ModelSpec
     from continuous_training.steps.context import Context
+    from continuous_training.steps.parts import Seen
     from continuous_training.trainers.bundle import Bundle
 
 ESTIMATOR = Estimator()
 
 
 class Look(NamedTuple):
-    """The rows of one window with what the champion makes of them; `note` says why there are none to judge it by."""
+    """The rows of one window with what the champion makes of them; `note` says why there are none to judge it by.
+
+    Where the window was read in parts these are some of its rows, and `seen` is what was seen in all of them.
+    """
 
     window: Window
     rows: pd.DataFrame
@@ -41,6 +46,12 @@ class Look(NamedTuple):
     prediction: NDArray[np.float64]
     groups: NDArray[Any] | None
     note: str = ""
+    seen: Seen | None = None
+
+    @property
+    def size(self) -> int:
+        """Return how many rows the window has."""
+        return self.seen.rows if self.seen else len(self.rows)
 
     def emptied(self, note: str) -> Look:
         """Return the look without its rows, and why."""

@@ -58,7 +58,7 @@ def champion_release(ledger: Ledger, model: str) -> Release | None:
     champion = ledger.champion(model)
     if champion is None:
         return None
-    return Release(model=champion.model, version=champion.version, fence=champion.fence, bundle=champion.bundle)
+    return Release.model_validate(champion.model_dump(include=set(Release.model_fields)))
 
 
 def serve(context: Context, release: Release) -> dict[str, Any]:

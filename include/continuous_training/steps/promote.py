@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from continuous_training.core.decisions import GateVerdict, Outcome
-from continuous_training.core.errors import Conflict
+from continuous_training.core.errors import Conflict, UsageError
 from continuous_training.ledger import Ledger
 from continuous_training.steps.context import Context, Output
 from continuous_training.steps.projection import project_registry
@@ -31,7 +31,9 @@ def settle(context: Context) -> dict[str, object]:
     run = context.run
     ledger = Ledger(context.settings.ledger)
     verdict = GateVerdict.model_validate_json(context.read("evaluate", "verdict"))
-    outcome, text = _outcome(run, verdict)
+    outcome, text = gate_outcome(run, verdict)
+    if outcome == "promoted" and context.spec.rollout is not None and run.champion is not None:
+        outcome, text = _after_rollout(ledger, run, text)
     now = datetime.now(UTC)
     if outcome == "promoted":
         _promote(context, ledger, verdict, now)
@@ -58,10 +60,22 @@ def _promote(context: Context, ledger: Ledger, verdict: GateVerdict, now: dateti
         raise
 
 
-def _outcome(run: Run, verdict: GateVerdict) -> tuple[RunOutcome, str]:
+def gate_outcome(run: Run, verdict: GateVerdict) -> tuple[RunOutcome, str]:
+    """Return what the gate's verdict comes to for a run, and why."""
     forced = run.force and verdict.outcome is Outcome.INCONCLUSIVE
     if verdict.outcome is not Outcome.PASS and not forced:
         return "kept", verdict.text
     if run.dry_run:
         return "dry_run", f"dry run: would promote. {verdict.text}"
     return "promoted", f"forced: {verdict.text}" if forced else verdict.text
+
+
+def _after_rollout(ledger: Ledger, run: Run, text: str) -> tuple[RunOutcome, str]:
+    """Return what real requests have shown of a challenger that passed the gate; without their word it is not promoted."""
+    record = ledger.rollout(run.model, run.key)
+    if record is None or not record.ended:
+        at = "has not begun" if record is None else f"is in step {record.step + 1}"
+        raise UsageError(
+            f"the rollout of run {run.key[:12]} {at}; do the step rollout until it has ended, a retry before gives the same"
+        )
+    return ("promoted", f"{text} {record.text}") if record.answer == "promote" else ("kept", record.text)

@@ -8,7 +8,7 @@ from continuous_training.steps.champion import load_champion
 from continuous_training.steps.context import Context, Output, to_json
 from continuous_training.steps.drift import drift_scores
 from continuous_training.steps.lines import measure, windows_of_lines
-from continuous_training.steps.looks import at, defects, look_at, look_back
+from continuous_training.steps.looks import defects_of, look_at, look_back
 from continuous_training.steps.realised import realised_gain
 from continuous_training.steps.shadow import shadow_score
 
@@ -26,7 +26,7 @@ def do(context: Context) -> Output:
         window: look_back(context, bundle, window) for window in windows.values() if window != run.window
     }
     ripe = looks[windows["final"]]
-    found = defects(context, now.rows, run.window, run.champion)
+    found = defects_of(context, now)
     drift = drift_scores(context, bundle, now, ripe, broken=bool(found))
     # A broken window would be scored for nothing, and refitting on the next one waits until it is repaired.
     wanted = spec.retraining.needs_shadow and not found and not ripe.rows.empty
@@ -35,13 +35,13 @@ def do(context: Context) -> Output:
         model=spec.model,
         window=run.window,
         as_of=run.as_of,
-        rows=len(now.rows),
+        rows=now.size,
         drift=drift,
         performance=measure(context, bundle, {line: looks[window] for line, window in windows.items()}),
-        shadow=shadow_score(at(context, ripe.window), ripe.rows, bundle, ripe.prediction) if wanted else None,
+        shadow=shadow_score(context.within(ripe.window), ripe.rows, bundle, ripe.prediction) if wanted else None,
         realised=realised_gain(context, ripe.rows, bundle) if judged else None,
         defects=found,
     )
     outputs = {"evidence": context.store.put(to_json(evidence.model_dump(mode="json")))}
-    facts = {"rows": len(now.rows), "scores": len(drift), "champion": run.champion.version, "defects": len(found)}
+    facts = {"rows": now.size, "scores": len(drift), "champion": run.champion.version, "defects": len(found)}
     return Output(outputs=outputs, facts=facts)

@@ -10,10 +10,11 @@ from __future__ import annotations
 import logging
 import re
 import socket
+from collections import deque
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import cycle, pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import dask
@@ -27,7 +28,7 @@ from continuous_training.trainers import _lightgbm
 from continuous_training.trainers._search import Attempt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from continuous_training.trainers.base import Fitted, TrainingData
     from continuous_training.trainers.dask import Dask
     from continuous_training.trainers.lightgbm import LightGBM
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 CONNECT = 60
 """Seconds to wait for the scheduler, and for its workers."""
@@ -79,6 +83,19 @@ def fit(
             return Attempt(score, lambda: text, {"rounds": rounds}, values)
 
         return _lightgbm.search(trainer, data, evaluate, seed=seed, trials=trials, warm_start=warm_start)
+
+
+def map_over(engine: Dask, function: Callable[[T], U], arguments: Sequence[T]) -> Iterator[U]:
+    """Yield the results in order; a worker does one at a time, and no more wait here than there are workers."""
+    assert engine.scheduler is not None
+    with _connected(engine.scheduler, engine.workers) as (client, _):
+        waiting: deque[Future] = deque()
+        for argument in arguments:
+            waiting.append(client.submit(function, argument, pure=False))
+            if len(waiting) > engine.workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 @contextmanager
@@ -137,8 +154,8 @@ def _connected(address: str, count: int) -> Iterator[tuple[Client, list[str]]]:
             if lost is None:
                 raise
             msg = (
-                f"the Dask cluster {address} lost {lost} while it trained; its log says why, often too little memory for "
-                "the rows: use more workers or larger ones; a retry trains again from the start"
+                f"the Dask cluster {address} lost {lost} while it worked; its log says why, often too little memory for "
+                "the rows: use more workers or larger ones; a retry does the step again"
             )
             raise ClusterUnavailable(msg) from error
 

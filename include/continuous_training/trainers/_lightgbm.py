@@ -11,6 +11,7 @@ import numpy as np
 
 from continuous_training.core.errors import ArtefactCorrupt, SpecError
 from continuous_training.trainers._search import Attempt, Parameters, Range, Search
+from continuous_training.trainers._single_rows import SingleRows
 from continuous_training.trainers.base import Fitted
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ SPACE = {
 HIGHER_IS_BETTER = {"auc", "auc_mu", "average_precision", "map", "ndcg"}
 _END = "\npandas_categorical:null\n"  # half a model's text makes LightGBM end the process
 _FEW_ROWS = 1000  # below, starting threads takes longer than predicting
+SINGLE_ROWS = 8
+"""Up to so many rows are predicted one by one, because LightGBM's way in for many takes as long as ten predictions."""
 
 
 def fit(trainer: Trees, data: TrainingData, *, seed: int, trials: int | None, warm_start: Parameters | None) -> Fitted:
@@ -137,22 +140,35 @@ class Booster:
     def __init__(self, booster: lgb.Booster) -> None:
         self._booster = booster
         self._binary = booster.num_model_per_iteration() == 1 and "binary" in str(booster.params.get("objective"))
+        self._single_rows = SingleRows(booster)
 
     def predict(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return probabilities (rows, classes) or values (rows,)."""
-        few = {"num_threads": 1} if len(x) < _FEW_ROWS else {}
-        predicted = np.asarray(self._booster.predict(x, **few))
+        predicted = self._single_rows.predict(x) if 0 < len(x) <= SINGLE_ROWS else self._predict(x)
         return np.column_stack([1.0 - predicted, predicted]) if self._binary else predicted
+
+    def predict_row(self, row: list[float]) -> float | list[float]:
+        """Return what `predict` does for a single row; with two classes the probability of the second alone."""
+        predicted = self._single_rows.predict_row(row)
+        return predicted if len(predicted) > 1 else predicted[0]
+
+    def _predict(self, x: NDArray[Any]) -> NDArray[Any]:
+        few = {"num_threads": 1} if len(x) < _FEW_ROWS else {}
+        return np.asarray(self._booster.predict(x, **few))
 
     def contributions(self, x: NDArray[Any]) -> NDArray[np.float64]:
         """Return how much each feature moved each row's prediction (SHAP values), (rows, features).
 
         With several classes it is the sum over classes of what moved, without its sign.
         """
+        found = self.explain(x)[..., :-1]
+        return found if found.ndim == 2 else np.abs(found).sum(axis=1)  # noqa: PLR2004 - rows and features
+
+    def explain(self, x: NDArray[Any]) -> NDArray[np.float64]:
+        """Return SHAP values with the base value at the end, (rows, features + 1) or (rows, classes, features + 1)."""
         found = np.asarray(self._booster.predict(x, pred_contrib=True), dtype=np.float64)
-        features = x.shape[1]
-        by_class = found.reshape(len(x), -1, features + 1)[:, :, :features]
-        return by_class[:, 0] if by_class.shape[1] == 1 else np.abs(by_class).sum(axis=1)
+        by_class = found.reshape(len(x), -1, x.shape[1] + 1)
+        return by_class[:, 0] if by_class.shape[1] == 1 else by_class
 
 
 def load(path: Path) -> Booster:

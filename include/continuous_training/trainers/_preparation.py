@@ -35,6 +35,13 @@ class Encoder:
         self._low = np.array([-_LARGEST if low is None else low for low, _ in ranges.values()])
         self._high = np.array([_LARGEST if high is None else high for _, high in ranges.values()])
         self._codes = [{text: float(code) for code, text in enumerate(texts)} for texts in categories.values()]
+        self._numeric = list(zip(ranges, self._low.tolist(), self._high.tolist(), strict=True))
+        self._ranged = [
+            (place, low, high)
+            for place, (_, low, high) in enumerate(self._numeric)
+            if (low, high) != (-_LARGEST, _LARGEST)
+        ]
+        self._categorical = list(zip(categories, self._codes, strict=True))
 
     def matrix(self, columns: Columns) -> NDArray[np.float64]:
         """Return the float64 matrix (rows, columns) of `columns`."""
@@ -49,6 +56,40 @@ class Encoder:
         block = matrix[:, :split]
         block[(block < self._low) | (block > self._high)] = nan
         return matrix
+
+    def row(self, columns: Columns) -> list[float] | None:
+        """Return the only row of `columns` as `matrix` does, in a fifth of its time; `None` when it is not a single row.
+
+        Each column must be a plain list for that.
+        """
+        if type(columns) is not dict:
+            return None
+        try:
+            lists = [columns[name] for name in self._names]
+            values = [value for [value] in lists]
+        except (KeyError, TypeError, ValueError):  # a column is missing, is no list, or does not have one row
+            return None
+        if set(map(type, lists)) != {list}:
+            return None
+        split = len(self._numeric)
+        row = values[:split] if self._plain(values[:split]) else self._row_numbers(values)
+        for (name, codes), value in zip(self._categorical, values[split:], strict=True):
+            text = value if type(value) is str else category(name, value, 0)
+            row.append(nan if text is None else codes.get(text, float(len(codes))))
+        return row
+
+    def _plain(self, values: list[Any]) -> bool:
+        """Tell whether these are the numbers already, as in most requests; all but the last line runs in C."""
+        if not set(map(type, values)) <= {float} or not all(map(isfinite, values)):
+            return False
+        return all(low <= values[place] <= high for place, low, high in self._ranged)
+
+    def _row_numbers(self, values: list[Any]) -> list[float]:
+        row: list[float] = []
+        for (name, low, high), value in zip(self._numeric, values, strict=False):
+            number = _number(name, value, 0)
+            row.append(nan if number < low or number > high else number)
+        return row
 
 
 def column(columns: Columns, name: str) -> Any:
@@ -79,16 +120,16 @@ def _rows(names: Sequence[str], found: Sequence[Any]) -> int:
 def numbers(name: str, values: Any) -> Any:
     """Return the numbers of a column, missing ones as NaN; infinite ones stay."""
     if type(values) is list:  # the shortest way for a request
-        return [value if type(value) is float else _number(name, value) for value in values]
+        return [value if type(value) is float else _number(name, value, row) for row, value in enumerate(values)]
     if isinstance(values, np.ndarray):
         if values.dtype.kind in "fiub":
             return values
-        return [_number(name, value) for value in _items(name, values)]
+        return [_number(name, value, row) for row, value in enumerate(_items(name, values))]
     if hasattr(values, "dtype"):
         from continuous_training.trainers import _frames
 
         return _frames.numbers(name, values)
-    return [_number(name, value) for value in values]
+    return [_number(name, value, row) for row, value in enumerate(values)]
 
 
 def _items(name: str, array: NDArray[Any]) -> list[Any]:
@@ -99,7 +140,7 @@ def _items(name: str, array: NDArray[Any]) -> list[Any]:
     return items
 
 
-def _number(name: str, value: Any) -> float:
+def _number(name: str, value: Any, row: int) -> float:
     if isinstance(value, _NUMBERS):
         try:
             return float(value)
@@ -110,7 +151,7 @@ def _number(name: str, value: Any) -> float:
     if missing(value):
         return nan
     msg = (
-        f"column {name!r} must hold numbers, got {shown(value)}; "
+        f"column {name!r} must hold numbers, got {shown(value)} in row {row}; "
         "convert it, or list the column under features.categorical; a retry gives the same"
     )
     raise DataInvalid(msg)
@@ -124,11 +165,11 @@ def _category_codes(name: str, values: Any, codes: dict[str, float]) -> Any:
         return _frames.category_codes(name, values, codes)
     if isinstance(values, np.ndarray):
         values = _items(name, values)
-    texts = (value if type(value) is str else category(name, value) for value in values)
+    texts = (value if type(value) is str else category(name, value, row) for row, value in enumerate(values))
     return [nan if text is None else codes.get(text, other) for text in texts]
 
 
-def category(name: str, value: Any) -> str | None:
+def category(name: str, value: Any, row: int | None = None) -> str | None:
     """Return the text that names a category, or `None` when the value is missing.
 
     Whole numbers read the same however they are stored, because a column of integers with a gap arrives as floats.
@@ -146,8 +187,9 @@ def category(name: str, value: Any) -> str | None:
         return _number_text(value)
     if missing(value):
         return None
+    place = "" if row is None else f" in row {row}"
     msg = (
-        f"column {name!r} must hold categories: text, numbers or true/false; got {shown(value)}; "
+        f"column {name!r} must hold categories: text, numbers or true/false; got {shown(value)}{place}; "
         "convert it to text; a retry gives the same"
     )
     raise DataInvalid(msg)

@@ -38,6 +38,7 @@ GOLDEN = "golden.json"
 MOST_BYTES = 64 * 2**20
 """Largest bundle.json or golden.json that is read."""
 BINARY = 2
+SCORE_BUCKETS = 20
 GOLDEN_ROWS = 20
 TOLERANCE = 1e-9
 """Largest difference, absolute or relative, between a golden prediction and the same prediction at serving."""
@@ -119,18 +120,46 @@ class Bundle:
             As `Preparation.transform`, and when a row is so far from the training rows that its prediction is not a
             finite number.
         """
-        import numpy as np
-
-        predicted = self.predict(columns)
-        wrong = np.flatnonzero(~np.isfinite(predicted).all(axis=tuple(range(1, predicted.ndim))))
-        if wrong.size:
+        answers = self._answer_row(columns) or self._answer_rows(columns)
+        wrong = next((row for row, answer in enumerate(answers) if not _finite(answer)), None)
+        if wrong is not None:
             msg = (
-                f"row {wrong[0]} has no finite prediction; its numbers lie far outside the training rows; "
+                f"row {wrong} has no finite prediction; its numbers lie far outside the training rows; "
                 "correct them; a retry gives the same"
             )
             raise DataInvalid(msg)
+        return answers
+
+    def _answer_row(self, columns: Columns) -> list[Prediction] | None:
+        predict_row = getattr(self.estimator, "predict_row", None)
+        row = predict_row and self.manifest.preparation.transform_row(columns)
+        return [predict_row(row)] if predict_row and row else None
+
+    def _answer_rows(self, columns: Columns) -> list[Prediction]:
+        predicted = self.predict(columns)
         answers: list[Prediction] = (predicted[:, 1] if len(self.manifest.classes) == BINARY else predicted).tolist()
         return answers
+
+    def contributions(self, columns: Columns) -> NDArray[Any]:
+        """Return how much each feature moved each row's raw score, and at the end the score without any feature.
+
+        The shape is (rows, features + 1), with more than two classes (rows, classes, features + 1). The numbers of a row
+        add up to its raw score: before the sigmoid, softmax or exponential that makes the prediction of it.
+
+        Raises
+        ------
+        DataInvalid
+            As `Preparation.transform`, and when the model cannot tell.
+        """
+        explain = getattr(self.estimator, "explain", None)
+        if explain is None:
+            msg = (
+                f"a model of the trainer {self.manifest.trainer.kind} does not tell what moved its predictions; leave out "
+                "contributions; a retry gives the same"
+            )
+            raise DataInvalid(msg)
+        told: NDArray[Any] = explain(self.manifest.preparation.transform(columns))
+        return told
 
     def check_golden(self) -> None:
         """Predict the golden rows again.
@@ -210,6 +239,31 @@ def golden_rows(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.iloc[_places(len(rows))]
 
 
+def load_description(folder: Path) -> tuple[Manifest, Golden]:
+    """Return what is known of the model in `folder` without loading it.
+
+    Raises
+    ------
+    ArtefactCorrupt
+        A file is missing or has a format this version does not read.
+    """
+    return _read(folder / MANIFEST, Manifest), _read(folder / GOLDEN, Golden)
+
+
+def score_bounds(manifest: Manifest, golden: Golden) -> tuple[float, ...]:
+    """Return the 19 inner bounds of 20 equal buckets that predictions are counted in.
+
+    For classes they divide 0 to 1, else the range of the golden predictions and a tenth of it on both sides.
+    """
+    if manifest.classes:
+        low, high = 0.0, 1.0
+    else:
+        known = [score for score in golden.predictions if isinstance(score, float)] or [0.0]
+        margin = (max(known) - min(known)) / 10 or 1.0
+        low, high = min(known) - margin, max(known) + margin
+    return tuple(low + (high - low) * step / SCORE_BUCKETS for step in range(1, SCORE_BUCKETS))
+
+
 def load_bundle(folder: Path) -> Bundle:
     """Return the model in `folder`, with every file checked.
 
@@ -277,6 +331,10 @@ def _json_value(value: Any) -> bool | int | float | str | None:
         return None
     scalar: bool | int | float | str = value
     return scalar
+
+
+def _finite(answer: Prediction) -> bool:
+    return all(map(math.isfinite, answer)) if isinstance(answer, list) else math.isfinite(answer)
 
 
 def _agree(seen: Prediction, expected: float | Sequence[float]) -> bool:

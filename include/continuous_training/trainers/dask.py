@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from pydantic import Field
 
@@ -12,10 +12,14 @@ from continuous_training.core.errors import MissingExtra, SpecError
 from continuous_training.core.frozen import Frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from continuous_training.trainers.base import Fitted, TrainingData
     from continuous_training.trainers.lightgbm import LightGBM
+
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 class Dask(Frozen):
@@ -50,7 +54,7 @@ class Dask(Frozen):
         """
         if find_spec("distributed") is None:
             msg = (
-                "trainer.engine: dask needs Dask where the training step runs: pip install "
+                "trainer.engine: dask needs Dask where the step runs: pip install "
                 "'airflow-provider-continuous-training[dask]', or leave the engine out; a retry gives the same"
             )
             raise MissingExtra(msg)
@@ -61,6 +65,18 @@ class Dask(Frozen):
                 yield self.model_copy(update={"scheduler": address})
         else:
             yield self.model_copy(update={"scheduler": _address(self.scheduler, locations)})
+
+    def map(self, function: Callable[[T], U], arguments: Sequence[T]) -> Iterator[U]:
+        """Yield what `function`, which the workers can import, makes of each argument, in order.
+
+        Raises
+        ------
+        ClusterUnavailable
+            The cluster cannot be reached, has no worker or lost one.
+        """
+        from continuous_training.trainers import _dask
+
+        return _dask.map_over(self, function, arguments)
 
     def fit(
         self,

@@ -153,6 +153,10 @@ class Preparation(Frozen):
         """
         return self._encoder.matrix(columns)
 
+    def transform_row(self, columns: Columns) -> list[float] | None:
+        """Return the only row of `columns` as `transform` does; `None` when there is not one in plain lists."""
+        return self._encoder.row(columns)
+
     @cached_property
     def _encoder(self) -> Encoder:
         from continuous_training.trainers._preparation import Encoder

@@ -3,7 +3,8 @@ import json
 import pytest
 
 from continuous_training.core.errors import DataInvalid
-from continuous_training.serving.scoring import MAX_ROWS, TooManyRows, read_request
+from continuous_training.serving.asked import MAX_ROWS, TooManyRows
+from continuous_training.serving.scoring import read_request
 
 NAMES = ("distance", "carrier")
 EXPECTED = {"distance": [733, None], "carrier": ["UA", "AA"]}
@@ -29,7 +30,7 @@ EXPECTED = {"distance": [733, None], "carrier": ["UA", "AA"]}
     ],
 )
 def test_every_form_of_the_same_rows_gives_the_same_columns(request_):
-    assert read_request(json.dumps(request_).encode(), NAMES) == EXPECTED
+    assert read_request(json.dumps(request_).encode(), NAMES).columns == EXPECTED
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,11 @@ def test_every_form_of_the_same_rows_gives_the_same_columns(request_):
         (b"{}", r"the keys \[\]"),
         (b'{"dataframe_record": []}', r"\['dataframe_record'\].*dataframe_split, dataframe_records, inputs, instances"),
         (b'{"instances": [], "inputs": []}', "exactly one"),
-        (b'{"instances": [], "params": {"a": 1}}', "params"),
+        (b'{"instances": [], "params": {"a": 1}}', "params names a; allowed: contributions"),
+        (b'{"instances": [], "params": [1]}', "params is a list"),
+        (b'{"instances": [], "params": {"contributions": 1}}', "contributions is a number; write true or false"),
+        (b'{"params": {}}', r"the keys \['params'\]"),
+        (b'{"instances": [["\\ud800", 1]]}', "not JSON in UTF-8"),
         (b'{"dataframe_split": [1]}', "columns and data"),
         (b'{"dataframe_split": {"columns": "ab", "data": []}}', "columns and data"),
         (b'{"dataframe_split": {"columns": ["distance"], "data": [[1]]}}', "missing carrier"),
@@ -75,13 +80,13 @@ def test_a_wrong_request_is_refused_with_what_is_wrong(body, said):
 
 
 def test_no_rows_are_no_rows():
-    assert read_request(b'{"dataframe_records": []}', NAMES) == {"distance": [], "carrier": []}
+    assert read_request(b'{"dataframe_records": []}', NAMES).columns == {"distance": [], "carrier": []}
 
 
 @pytest.mark.parametrize("form", ["instances", "dataframe_records"])
 def test_one_row_more_than_allowed_is_refused_with_both_numbers(form):
     rows = [{"distance": 1, "carrier": "UA"}] * (MAX_ROWS + 1)
-    assert len(read_request(json.dumps({form: rows[1:]}).encode(), NAMES)["carrier"]) == MAX_ROWS
+    assert len(read_request(json.dumps({form: rows[1:]}).encode(), NAMES).columns["carrier"]) == MAX_ROWS
     with pytest.raises(TooManyRows, match=r"100,001 rows.*100,000"):
         read_request(json.dumps({form: rows}).encode(), NAMES)
 

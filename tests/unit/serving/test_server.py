@@ -11,7 +11,7 @@ import pytest
 
 from continuous_training.deployers.processes import STARTUP_SECONDS, ServerProcess
 from continuous_training.serving.app import MAX_BODY
-from continuous_training.serving.scoring import MAX_ROWS
+from continuous_training.serving.asked import MAX_ROWS
 from continuous_training.trainers import Ensemble, Sklearn
 from served_model import FEATURES, MODEL, ask, expected, listening, make_rows, pointer, records, train
 

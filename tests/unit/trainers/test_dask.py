@@ -121,7 +121,9 @@ def test_a_worker_that_dies_can_be_tried_again(cluster: LocalCluster) -> None:
         while not all(client.processing().values()):
             assert not training.done(), training.exception()
         os.kill(next(iter(pids.values())), signal.SIGKILL)
-        with pytest.raises(ClusterUnavailable, match=r"lost 1 of 2 workers while it trained.* a retry trains again"):
+        with pytest.raises(
+            ClusterUnavailable, match=r"lost 1 of 2 workers while it worked.* a retry does the step again"
+        ):
             training.result(timeout=120)
         client.wait_for_workers(2)
 

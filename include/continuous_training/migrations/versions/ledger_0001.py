@@ -1,4 +1,4 @@
-"""The first ledger: models, promotions, projections, decisions, runs, episodes."""
+"""The first ledger: models, promotions, projections, decisions, rollouts, runs, episodes."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -21,6 +21,7 @@ def upgrade() -> None:
     """Make the tables in an empty database."""
     _models_and_promotions()
     _decisions()
+    _rollouts()
     _runs_and_episodes()
 
 
@@ -79,6 +80,23 @@ def _decisions() -> None:
         sa.Column("evidence", sa.Text, nullable=False),
     )
     op.create_index("ct_decisions_window", "ct_decisions", ["model", "window_end", "window_start"], unique=True)
+
+
+def _rollouts() -> None:
+    op.create_table(
+        "ct_rollouts",
+        *_links(),
+        sa.Column("run_key", sa.String, nullable=False),
+        sa.Column("fence", sa.Integer, nullable=False),
+        sa.Column("bundle", sa.String, nullable=False),
+        sa.Column("version", sa.String, nullable=False),
+        sa.Column("step", sa.Integer, nullable=False),
+        sa.Column("answer", sa.String, nullable=False),
+        sa.Column("text", sa.Text, nullable=False),
+        sa.Column("verdict", sa.Text),
+        sa.Column("counts", sa.Text),
+    )
+    op.create_index("ct_rollouts_run", "ct_rollouts", ["model", "run_key"])
 
 
 def _runs_and_episodes() -> None:

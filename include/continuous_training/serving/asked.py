@@ -1,0 +1,102 @@
+"""What a request asks for, and what it gets, whatever form they travel in."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Any, NamedTuple
+
+from continuous_training.core.errors import DataInvalid
+
+MAX_ROWS = 100_000
+
+_LAST_62 = 2**62 - 1
+_VERSION_7 = 7 << 76 | 0b10 << 62
+
+
+class TooManyRows(DataInvalid):
+    """The request holds more rows than one request may."""
+
+
+class Asked(NamedTuple):
+    """Rows to predict.
+
+    Parameters
+    ----------
+    columns
+        Each column the model uses as a list with one value for each row.
+    rows
+        How many there are.
+    contributions
+        Whether to say how much each column moved each prediction.
+    id
+        What the caller calls the request; it is given back.
+    outputs
+        Names of the outputs to send; all when empty.
+    """
+
+    columns: dict[str, list[Any]]
+    rows: int
+    contributions: bool = False
+    id: str | None = None
+    outputs: tuple[str, ...] = ()
+
+
+class Contributions(NamedTuple):
+    """How much each feature moved each raw score away from `base`: they add up to it.
+
+    Parameters
+    ----------
+    columns
+        Names of the features, in order.
+    data
+        For each row one number for each feature; with more than two classes for each row and class.
+    base
+        For each row the number without any feature; with more than two classes for each row and class.
+    """
+
+    columns: tuple[str, ...]
+    data: list[Any]
+    base: list[Any]
+
+
+def make_id() -> str:
+    """Return a new id for a request: a UUID of version 7, so that ids sort by the time they were made.
+
+    Source: RFC 9562, section 5.7.
+    """
+    chance = random.getrandbits(74)  # an id is no secret; a forked process begins anew
+    milliseconds = time.time_ns() // 1_000_000
+    text = f"{milliseconds << 80 | _VERSION_7 | (chance >> 62) << 64 | chance & _LAST_62:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def check_rows(count: int) -> None:
+    """Raise `TooManyRows` when there are more than 100,000."""
+    if count > MAX_ROWS:
+        raise TooManyRows(f"the request holds {count:,} rows; send at most {MAX_ROWS:,} at once")
+
+
+def wants_contributions(parameters: object, where: str) -> bool:
+    """Return what `parameters` say of contributions.
+
+    Raises
+    ------
+    DataInvalid
+        It is no object, holds another name, or the value is neither true nor false.
+    """
+    if not isinstance(parameters, dict):
+        raise DataInvalid(f'{where} is {kind(parameters)}; write an object such as {{"contributions": true}}')
+    unknown = sorted(set(parameters) - {"contributions"})
+    if unknown:
+        raise DataInvalid(f"{where} names {', '.join(unknown):.200}; allowed: contributions")
+    wanted = parameters.get("contributions", False)
+    if not isinstance(wanted, bool):
+        raise DataInvalid(f"{where}: contributions is {kind(wanted)}; write true or false")
+    return wanted
+
+
+def kind(value: object) -> str:
+    """Return what a value of JSON is, in words."""
+    kinds = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
+    return kinds.get(type(value), "a number")

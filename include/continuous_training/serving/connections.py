@@ -1,0 +1,72 @@
+"""Connections that end: no client holds one by sending slowly, by not reading, or by opening many."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from continuous_training.core.frozen import Frozen
+
+if TYPE_CHECKING:
+    import asyncio
+
+
+class Limits(Frozen):
+    """What clients may take of a server."""
+
+    connections: int = Field(1000, ge=1, le=100_000, description="Connections at once; others are told to come again.")
+    seconds: float = Field(
+        10.0, gt=0, le=3600, description="Time a request may take to arrive, and an answer to leave."
+    )
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol within limits."""
+
+    def __init__(self, limits: Limits, **told: Any) -> None:
+        super().__init__(**told)
+        self._limits = limits
+        self._since: float | None = None
+        """When what the connection waits for began: a request to arrive, or the last answer to leave."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Let one more in, or tell it to come again."""
+        super().connection_made(transport)
+        self._since = self.loop.time()
+        if len(self.connections) > self._limits.connections:
+            self._close(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections are open", b"retry-after: 1\r\n")
+
+    def on_message_begin(self) -> None:
+        """Note when a request begins to arrive."""
+        super().on_message_begin()
+        self._since = self.loop.time()
+
+    def on_message_complete(self) -> None:
+        """Note that it has arrived."""
+        super().on_message_complete()
+        self._since = None
+
+    def expire(self, now: float) -> None:
+        """Close the connection when it waits for too long."""
+        if self._since is None:
+            self._since = now if self.transport.is_closing() else None
+        elif now - self._since > self._limits.seconds:
+            if self.transport.is_closing():
+                self.transport.abort()
+            else:
+                self._since = now
+                self._close(HTTPStatus.REQUEST_TIMEOUT, f"the request did not arrive within {self._limits.seconds:g} s")
+
+    def _close(self, status: HTTPStatus, message: str, header: bytes = b"") -> None:
+        """Say why where an answer can still be read, and close."""
+        if self.cycle is None or not self.cycle.response_started or self.cycle.response_complete:
+            body = json.dumps({"error_code": status.name, "error": message, "message": message}).encode()
+            head = (
+                b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\n%sconnection: close\r\ncontent-length: %d\r\n\r\n"
+            )
+            self.transport.write(head % (status, status.phrase.encode(), header, len(body)) + body)
+        self.transport.close()
