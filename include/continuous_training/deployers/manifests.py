@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from continuous_training.deployers.pods import (
     LABEL,
+    METRICS_PORT,
     OURS,
     PORT,
     Manifest,
@@ -33,7 +34,10 @@ def render(service: KubernetesService, release: Release, artefacts: str) -> list
     The number of pods is left to the HorizontalPodAutoscaler: it belongs to whoever scales.
     """
     selector = selected(release)
-    ports = [{"name": "http", "protocol": "TCP", "port": 80, "targetPort": "http"}]
+    ports = [
+        {"name": "http", "protocol": "TCP", "port": 80, "targetPort": "http"},
+        {"name": "metrics", "protocol": "TCP", "port": METRICS_PORT, "targetPort": "metrics"},
+    ]
     kinds: list[tuple[str, str, Manifest]] = [
         ("apps/v1", "Deployment", _deployment(service, release, artefacts, selector)),
         ("networking.k8s.io/v1", "NetworkPolicy", network_policy(service, release)),
@@ -42,7 +46,7 @@ def render(service: KubernetesService, release: Release, artefacts: str) -> list
         ("autoscaling/v2", "HorizontalPodAutoscaler", _autoscaler(service, release)),
     ]
     if service.service_monitor:
-        monitored = {"selector": {"matchLabels": labels(release)}, "endpoints": [{"port": "http", "path": "/metrics"}]}
+        monitored = {"selector": {"matchLabels": labels(release)}, "endpoints": [{"port": "metrics"}]}
         kinds.append(("monitoring.coreos.com/v1", "ServiceMonitor", monitored))
     return [made(version, kind, service.namespace, release, spec) for version, kind, spec in kinds]
 
@@ -99,7 +103,7 @@ def network_policy(service: ServedPods, release: Release) -> Manifest:
     return {
         "podSelector": {"matchLabels": selected(release)},
         "policyTypes": ["Ingress", "Egress"],
-        "ingress": [{"from": callers, "ports": [{"protocol": "TCP", "port": PORT}]}],
+        "ingress": [{"from": callers, "ports": [{"protocol": "TCP", "port": port} for port in (PORT, METRICS_PORT)]}],
         "egress": [{"ports": [*names, *store]}],
     }
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Manifest = dict[str, Any]
 USER = 10001
-PORT = 8080
+PORT, METRICS_PORT = 8080, 9469
 OURS = "continuous-training"
 LABEL = "app.kubernetes.io"
 _NAME = r"^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$"
@@ -192,6 +192,8 @@ def _container(pods: ServedPods, release: Release, artefacts: str, mounts: list[
     resources = {"cpu": pods.resources.cpu, "memory": pods.resources.memory}
     told = {name.partition("/")[2]: value for name, value in marks(release).items() if name != f"{OURS}/bundle"}
     variables = {
+        "CT_ADMIN_HOST": "0.0.0.0",
+        "CT_ADMIN_PORT": str(METRICS_PORT),
         "CT_ARTEFACTS": artefacts,
         "CT_HOME": "/work",
         "CT_HOSTS": ",".join([*_service_names(pods.namespace, release), *pods.hosts]),
@@ -206,7 +208,10 @@ def _container(pods: ServedPods, release: Release, artefacts: str, mounts: list[
         "args": [release.bundle],  # the image's entry point is `ct serve --host 0.0.0.0 --port 8080`
         "env": [{"name": name, "value": value.replace("$(", "$$(")} for name, value in variables.items()],
         **({"envFrom": [{"secretRef": {"name": pods.secret}}]} if pods.secret else {}),
-        "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
+        "ports": [
+            {"name": "http", "containerPort": PORT, "protocol": "TCP"},
+            {"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"},
+        ],
         "resources": {"requests": resources, "limits": resources},
         # Ready means: the bundle's digest is right, the golden rows came out as in training.
         "startupProbe": {**ready, "periodSeconds": 1, "failureThreshold": seconds, "timeoutSeconds": 5},
