@@ -12,6 +12,7 @@ COPY include/continuous_training /src/include/continuous_training
 # Compiled once here, else each start on a read-only root does it again: that takes as long as all the rest of a start.
 RUN /opt/ct/bin/pip install --no-cache-dir --no-compile --no-deps /src && /opt/ct/bin/pip uninstall --yes pip setuptools \
     && find /opt/ct -type d -name tests -prune -exec rm -rf {} + \
+    && find /opt/ct/lib/python3*/site-packages/pyarrow '(' -name include -o -name '*_flight*' ')' -prune -exec rm -rf {} + \
     && python3 -m compileall -q --invalidation-mode unchecked-hash /opt/ct/lib
 
 FROM ${BASE_IMAGE}

@@ -26,8 +26,13 @@ from continuous_training.allowed import Allowed
 from continuous_training.core import errors
 from continuous_training.core.quality import METRICS
 from continuous_training.core.run import Request
+from continuous_training.core.task import Features, Task
+from continuous_training.deployers.base import Release
+from continuous_training.serving.openapi import document
 from continuous_training.settings import Settings
 from continuous_training.spec import ModelSpec
+from continuous_training.trainers import Cleaning, LightGBM, Preparation
+from continuous_training.trainers.bundle import Manifest
 from continuous_training.trainers.lightgbm import ALLOWED
 
 REFERENCE = Path(__file__).absolute().parent / "reference"
@@ -47,7 +52,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing, compare")
     check = parser.parse_args().check
     written = pages()
-    found = {path.name: path.read_text() for path in REFERENCE.glob("*.md")}
+    found = {path.name: path.read_text() for path in REFERENCE.iterdir()} if REFERENCE.is_dir() else {}
     stale = sorted(name for name in written.keys() | found.keys() if written.get(name) != found.get(name))
     for name in stale:
         if not check:
@@ -65,6 +70,7 @@ def pages() -> dict[str, str]:
         "operators.md": _page("Operators, sensors, hooks", _operators()),
         "settings.md": _page("Settings and connections", _settings()),
         "expectations.md": _page("Expectations", _expectations()),
+        "server.openapi.json": _server(),
     }
 
 
@@ -187,6 +193,19 @@ def _prose(docstring: str) -> str:
     text = re.split(r"\n\n\w[\w ]*\n-{3,}\n", inspect.cleandoc(docstring))[0]
     text = re.sub(r"\.\. math:: (.+)", r"$$\1$$", text)
     return _escaped(re.sub(r":math:`([^`]+)`", r"$\1$", text))
+
+
+# -- the model server ------------------------------------------------------------------------------------------------
+
+
+def _server() -> str:
+    """Return the OpenAPI document of a small example."""
+    task = Task(kind="classification", label="late", event_time="scheduled_departure")
+    features = Features(numeric=("distance",), categorical=("carrier",))
+    preparation = Preparation(features=features, cleaning=Cleaning(), categories={"carrier": ("AA", "UA")})
+    manifest = Manifest(model="flights", trainer=LightGBM(), task=task, preparation=preparation, classes=(False, True))
+    release = Release(model="flights", version="1", fence=1, bundle="0" * 64)
+    return json.dumps(document(release, manifest), indent=1) + "\n"
 
 
 # -- the command line ------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import httpx
 import numpy as np
 import pandas as pd
 import psutil
+import pyarrow as pa
 import pytest
 
 from continuous_training.core.task import Features, Task
@@ -42,15 +43,24 @@ def records(rows):
     return json.loads(rows[[*FEATURES.columns]].to_json(orient="records", double_precision=15))
 
 
-def train(folder, seed, trainer=LightGBM(rounds=20)):  # noqa: B008 - it cannot be changed
+def stream(rows):
+    """Rows as a stream of Arrow's IPC format, with a column that is no feature."""
+    table = pa.Table.from_pandas(rows[[*FEATURES.columns, "at"]], preserve_index=False)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=100)
+    return sink.getvalue().to_pybytes()
+
+
+def train(folder, seed, trainer=LightGBM(rounds=20), task=TASK):  # noqa: B008 - it cannot be changed
     rows = make_rows(seed=seed)
     preparation = Preparation.fit(rows, FEATURES, Cleaning())
-    label, classes = encode_label(rows["late"], TASK)
+    label, classes = encode_label(rows[task.label], task)
     matrix = preparation.transform(rows)
     data = TrainingData(
         matrix[:300], label[:300], matrix[300:], label[300:], FEATURES.columns, preparation.categorical, len(classes)
     )
-    manifest = Manifest(model=MODEL, trainer=trainer, task=TASK, preparation=preparation, classes=classes)
+    manifest = Manifest(model=MODEL, trainer=trainer, task=task, preparation=preparation, classes=classes)
     files = make_bundle(manifest, trainer.fit(data, seed=seed), rows.tail(20))
     folder.mkdir(parents=True)
     for name, content in files.items():

@@ -49,7 +49,7 @@ def explain(spec: ModelSpec, *, now: datetime | None = None) -> str:
         _gate(spec),
         *([_rollout(spec.rollout)] if spec.rollout else []),
         f"Serving ({spec.deployment.kind}): {_described(spec.deployment)} {_handover(spec)}".strip(),
-        *([f"Prediction log: {_described(spec.log)}"] if spec.log else []),
+        *([f"Prediction log: {_described(log)}"] if (log := getattr(spec.deployment, "log", None)) else []),
         f"Where work runs ({spec.runner.kind}): {_described(spec.runner)}",
         *([f"In Airflow: {_described(spec.airflow)}"] if spec.airflow.model_fields_set else []),
     ]

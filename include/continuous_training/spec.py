@@ -12,7 +12,6 @@ from continuous_training.core.digest import digest
 from continuous_training.core.duration import format_duration
 from continuous_training.core.errors import SpecError
 from continuous_training.core.frozen import Frozen
-from continuous_training.core.prediction_log import LogPolicy
 from continuous_training.core.quality import ESTIMATED, GREATER_IS_BETTER, METRICS, MetricName
 from continuous_training.core.task import Features, Task
 from continuous_training.core.windows import LONGEST, Windows
@@ -32,7 +31,7 @@ from continuous_training.triage import Triage
 SuiteFile = Annotated[str, Field(pattern=r"^[\w-]+\.yaml$")]
 MOST_JSON_BYTES = 100_000  # Linux takes 128 KiB in one variable
 _NOT_OF_THE_MODEL = (
-    "description", "runner", "airflow", "deployment", "rollout", "log", "retraining", "performance", "triage", "metrics",
+    "description", "runner", "airflow", "deployment", "rollout", "retraining", "performance", "triage", "metrics",
 )  # fmt: skip
 MODEL_NAME = r"^[a-z][a-z0-9_]{0,62}$"
 
@@ -98,9 +97,6 @@ class ModelSpec(Frozen):
         None,
         description="How a challenger that passed the promotion gate meets real requests before it is the champion; without it "
         "promotion is full at once.",
-    )
-    log: LogPolicy | None = Field(
-        None, description="What is kept of the predictions that servers answer with; without it nothing is."
     )
     deployment: AnyDeployer = Field(default_factory=Local)
     runner: AnyRunner = Field(default_factory=Subprocess)
@@ -224,7 +220,13 @@ class ModelSpec(Frozen):
             for name in self.rollout.only
             if name not in self.features.categorical
         ]
+        if not self.deployment.rolls_out:
+            problems.append(
+                f"rollout: the deployment {self.deployment.kind} cannot serve two versions; use local, or remove it"
+            )
         quality = self.rollout.guards.quality
+        if quality and getattr(self.deployment, "log", None) is None:
+            problems.append("rollout.guards.quality: needs deployment.log, which outcomes are joined with")
         if quality and self.task.kind == "ranking":
             problems.append("rollout.guards.quality: a ranking has no loss of a single prediction; remove it")
         elif quality and (quality.scale is None) is (self.task.kind == "regression"):
@@ -234,9 +236,10 @@ class ModelSpec(Frozen):
 
     def _log_problems(self) -> list[str]:
         known = set(self.features.columns)
-        named = {part: getattr(self.log, part, ()) for part in ("keep", "hash", "drop")}
+        log = getattr(self.deployment, "log", None)
+        named = {part: getattr(log, part, ()) for part in ("keep", "hash", "drop")}
         return [
-            f"log.{part}: {name} is not a feature, and nothing else is written down"
+            f"deployment.log.{part}: {name} is not a feature, and nothing else is written down"
             for part, names in named.items()
             for name in (() if names == "all" else names)
             if name not in known

@@ -26,6 +26,7 @@ LINK = re.compile(r"\]\(([^)#:]*)(?:#([^)]*))?\)")  # addresses on the web have 
 ELSEWHERE = {
     "airflow",
     "cp",
+    "curl",
     "dask",
     "docker",
     "export",

@@ -266,7 +266,7 @@ def test_the_steps_and_guards_of_a_rollout_are_told() -> None:
 
 
 def test_what_is_kept_of_predictions_is_told() -> None:
-    text = _explained(log={"sample": 0.1, "drop": ["origin"]})
+    text = _explained(deployment={"kind": "local", "log": {"sample": 0.1, "drop": ["origin"]}})
     assert "Prediction log: What is kept of the predictions that a server answers with, and for how long." in text
     assert "sample 0.1" in text
     assert "Prediction log" not in _explained()

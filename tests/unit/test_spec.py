@@ -75,7 +75,7 @@ def test_whatever_can_change_the_challenger_or_its_verdict_is_another_specificat
         {"runner": {"kind": "kubernetes", "image": "ct:1"}},
         {"deployment": {"kind": "local", "port": 8080}},
         {"rollout": {"steps": [{"canary": "5%", "bake": "1 hour"}]}},
-        {"log": {"sample": 0.1}},
+        {"deployment": {"kind": "local", "log": {"sample": 0.1}}},
         {"retraining": {"schedule": "0 3 * * MON", "cooldown": "3 days"}},
         {"performance": [{"metric": "accuracy", "below": 0.6}]},
         {"metrics": [COST], "performance": [{"metric": "delay_cost", "above": 0.6}]},
@@ -388,4 +388,4 @@ def test_a_rollout_that_does_not_fit_the_model_is_refused(changes: dict[str, Any
 
 def test_a_log_names_features_only() -> None:
     with pytest.raises(ValidationError, match=r"log.hash: nowhere is not a feature"):
-        small_model.spec(log={"hash": ["nowhere"]})
+        small_model.spec(deployment={"kind": "local", "log": {"hash": ["nowhere"]}})

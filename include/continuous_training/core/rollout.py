@@ -63,6 +63,11 @@ class RolloutPlan(Frozen):
         default_factory=dict, description="Column to values: other requests take no part."
     )
     timeout: float = Field(1.0, gt=0, le=60, description="Seconds after which the champion answers instead.")
+    lease: float | None = Field(
+        None,
+        gt=0,
+        description="Seconds after which a plan that nobody has renewed is not followed: whoever drives the rollout may be gone.",
+    )
     score_bounds: tuple[float, ...] = Field(
         PROBABILITY_BOUNDS, max_length=100, description="Upper ends of the score buckets."
     )

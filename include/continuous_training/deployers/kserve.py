@@ -63,7 +63,7 @@ class KServe(ServedPods):
             "labels": pod_labels(release, pod),
             "annotations": marks(release),
             **pod,
-            "containers": [{**server, "name": "kserve-container", "ports": server["ports"][:1]}],  # KServe takes one
+            "containers": [{**server, "name": "kserve-container", "ports": server["ports"][:1]}],
         }
         service = made(
             "serving.kserve.io/v1beta1", "InferenceService", self.namespace, release, {"predictor": predictor}

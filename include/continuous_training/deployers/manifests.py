@@ -35,8 +35,8 @@ def render(service: KubernetesService, release: Release, artefacts: str) -> list
     """
     selector = selected(release)
     ports = [
-        {"name": "http", "protocol": "TCP", "port": 80, "targetPort": "http"},
-        {"name": "metrics", "protocol": "TCP", "port": METRICS_PORT, "targetPort": "metrics"},
+        {"name": name, "protocol": "TCP", "port": port, "targetPort": name}
+        for name, port in (("http", 80), ("metrics", METRICS_PORT))
     ]
     kinds: list[tuple[str, str, Manifest]] = [
         ("apps/v1", "Deployment", _deployment(service, release, artefacts, selector)),
@@ -46,7 +46,10 @@ def render(service: KubernetesService, release: Release, artefacts: str) -> list
         ("autoscaling/v2", "HorizontalPodAutoscaler", _autoscaler(service, release)),
     ]
     if service.service_monitor:
-        monitored = {"selector": {"matchLabels": labels(release)}, "endpoints": [{"port": "metrics"}]}
+        monitored = {
+            "selector": {"matchLabels": labels(release)},
+            "endpoints": [{"port": "metrics", "path": "/metrics"}],
+        }
         kinds.append(("monitoring.coreos.com/v1", "ServiceMonitor", monitored))
     return [made(version, kind, service.namespace, release, spec) for version, kind, spec in kinds]
 

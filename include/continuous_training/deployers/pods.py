@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 Manifest = dict[str, Any]
 USER = 10001
-PORT, METRICS_PORT = 8080, 9469
+PORT = 8080
+METRICS_PORT = 9090
 OURS = "continuous-training"
 LABEL = "app.kubernetes.io"
 _NAME = r"^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$"
@@ -192,7 +193,7 @@ def _container(pods: ServedPods, release: Release, artefacts: str, mounts: list[
     resources = {"cpu": pods.resources.cpu, "memory": pods.resources.memory}
     told = {name.partition("/")[2]: value for name, value in marks(release).items() if name != f"{OURS}/bundle"}
     variables = {
-        "CT_ADMIN_HOST": "0.0.0.0",
+        "CT_ADMIN_HOST": "0.0.0.0",  # noqa: S104 - the network policy says who may read metrics there
         "CT_ADMIN_PORT": str(METRICS_PORT),
         "CT_ARTEFACTS": artefacts,
         "CT_HOME": "/work",
@@ -209,8 +210,8 @@ def _container(pods: ServedPods, release: Release, artefacts: str, mounts: list[
         "env": [{"name": name, "value": value.replace("$(", "$$(")} for name, value in variables.items()],
         **({"envFrom": [{"secretRef": {"name": pods.secret}}]} if pods.secret else {}),
         "ports": [
-            {"name": "http", "containerPort": PORT, "protocol": "TCP"},
-            {"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"},
+            {"name": name, "containerPort": port, "protocol": "TCP"}
+            for name, port in (("http", PORT), ("metrics", METRICS_PORT))
         ],
         "resources": {"requests": resources, "limits": resources},
         # Ready means: the bundle's digest is right, the golden rows came out as in training.

@@ -8,6 +8,7 @@ whatever the two versions have to do with each other: in a shadow they see the s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import Self
 
@@ -147,19 +148,33 @@ class ScoreGuard(Frozen):
 class QualityGuard(Frozen):
     """The challenger may not err more than the champion, by the outcomes that are known of its predictions.
 
-    With two classes the loss of a prediction is the square of its error, whose mean is the Brier score; in regression it is the
-    absolute error in units of `scale`, where a larger error than `scale` counts as 1. Losses are counted in 50 buckets.
+    In classification the loss of a prediction is its Brier score from 0 to 1: half of the sum of the squared errors of the classes'
+    probabilities. In regression it is the absolute error in units of `scale`, where a larger error than `scale` counts as 1.
+    Losses are counted in 50 buckets.
     """
 
     margin: float = Field(0.01, ge=0, lt=1, description="How much higher its mean loss may be.")
     scale: float | None = Field(None, gt=0, description="Regression: the error that counts as 1, for example 60.")
 
-    def loss(self, prediction: float, outcome: float) -> float:
-        """Return the loss of one prediction: a probability and 0 or 1, or two values.
+    def loss(self, prediction: float | Sequence[float], outcome: float) -> float:
+        """Return the loss of one prediction.
 
-        >>> round(QualityGuard().loss(0.9, 1), 3), QualityGuard(scale=60).loss(30, 45)
-        (0.01, 0.25)
+        Parameters
+        ----------
+        prediction
+            Probability of the second of two classes, or of each of more classes, or a value.
+        outcome
+            Number of the class, from 0, or the value.
+
+        Examples
+        --------
+        >>> round(QualityGuard().loss(0.9, 1), 3), round(QualityGuard().loss([0.1, 0.9], 1), 3)
+        (0.01, 0.01)
+        >>> QualityGuard(scale=60).loss(30, 45)
+        0.25
         """
+        if isinstance(prediction, Sequence):
+            return sum((each - (place == outcome)) ** 2 for place, each in enumerate(prediction)) / 2
         return min(1.0, (prediction - outcome) ** 2 if self.scale is None else abs(prediction - outcome) / self.scale)
 
     def count(self, losses: list[float]) -> tuple[int, ...]:

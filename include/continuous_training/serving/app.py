@@ -24,9 +24,10 @@ import msgspec
 from continuous_training import __version__
 from continuous_training.core.errors import DataInvalid
 from continuous_training.deployers.base import Release
+from continuous_training.deployers.golden import GOLDEN_REQUEST
 from continuous_training.serving import arrow, scoring, tensors
 from continuous_training.serving.age import Age
-from continuous_training.serving.asked import Contributions, TooManyRows
+from continuous_training.serving.asked import MAX_EXPLAINED, Contributions, TooManyRows, check_rows
 from continuous_training.serving.exchange import CLOSE, JSON, Answer, Bodies, Gone, Hosts, Refused, Request
 from continuous_training.serving.meter import ROUTES, Board, Meter, score_bounds
 
@@ -259,6 +260,8 @@ class ModelApp:
         predictions, answer = solved
         if asked.id is not None:
             request.call(asked.id)
+        if request.id == GOLDEN_REQUEST:
+            return Answer(answer, media_type=form.media_type)
         if self._record is not None:
             answered = Answered(request.id, asked.columns, predictions, self._release.version)
             waiting = self._record(answered)
@@ -271,6 +274,7 @@ class ModelApp:
         predictions = self._bundle.answer(asked.columns) if asked.rows else []
         contributions = None
         if asked.contributions and asked.rows:
+            check_rows(asked.rows, MAX_EXPLAINED)
             told = self._bundle.contributions(asked.columns)
             contributions = Contributions(self._columns, told[..., :-1].tolist(), told[..., -1].tolist())
         return predictions, form.write(self._release, asked, predictions, contributions)

@@ -67,14 +67,18 @@ def write_answer(
     _release: Release, _asked: Asked, predictions: Sequence[Prediction], _contributions: Contributions | None = None
 ) -> bytes:
     """Return a stream with the column `predictions`: numbers, or with more than two classes lists of them."""
+    import numpy as np
     import pyarrow as pa
 
-    listed = bool(predictions) and isinstance(predictions[0], list)
-    values = pa.array(predictions, pa.list_(pa.float64()) if listed else pa.float64())
-    table = pa.table({"predictions": values})
+    # Lists would go through pa.array, which imports pandas where there is one.
+    found = np.array(predictions, dtype=np.float64)
+    column = pa.Array.from_buffers(pa.float64(), found.size, [None, pa.py_buffer(found)])
+    if found.ndim > 1:
+        column = pa.FixedSizeListArray.from_arrays(column, found.shape[1])
+    batch = pa.RecordBatch.from_arrays([column], names=["predictions"])
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
     answer: bytes = sink.getvalue().to_pybytes()
     return answer
 

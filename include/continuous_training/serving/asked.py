@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 from continuous_training.core.errors import DataInvalid
 
 MAX_ROWS = 100_000
+MAX_EXPLAINED = 1000
+"""Rows whose contributions one request may ask for: they take a hundred times as long as predictions."""
 
 _LAST_62 = 2**62 - 1
 _VERSION_7 = 7 << 76 | 0b10 << 62
@@ -71,10 +73,10 @@ def make_id() -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-def check_rows(count: int) -> None:
-    """Raise `TooManyRows` when there are more than 100,000."""
-    if count > MAX_ROWS:
-        raise TooManyRows(f"the request holds {count:,} rows; send at most {MAX_ROWS:,} at once")
+def check_rows(count: int, most: int = MAX_ROWS) -> None:
+    """Raise `TooManyRows` when there are more than `most`."""
+    if count > most:
+        raise TooManyRows(f"the request holds {count:,} rows; send at most {most:,} at once")
 
 
 def wants_contributions(parameters: object, where: str) -> bool:

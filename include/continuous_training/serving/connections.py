@@ -14,6 +14,9 @@ from continuous_training.core.frozen import Frozen
 if TYPE_CHECKING:
     import asyncio
 
+MOST_AHEAD = 64
+"""Requests that one connection may send before the first of them is answered."""
+
 
 class Limits(Frozen):
     """What clients may take of a server."""
@@ -31,7 +34,9 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(**told)
         self._limits = limits
         self._since: float | None = None
-        """When what the connection waits for began: a request to arrive, or the last answer to leave."""
+        """When a request began to arrive that has not arrived yet."""
+        self._stuck: float | None = None
+        """When it was first seen that an answer does not leave."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Let one more in, or tell it to come again."""
@@ -45,21 +50,26 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._since = self.loop.time()
 
+    def on_headers_complete(self) -> None:
+        """Let a client send ahead, but not without end: requests that wait for their turn are held."""
+        super().on_headers_complete()
+        if len(self.pipeline) > MOST_AHEAD:
+            self.transport.abort()
+
     def on_message_complete(self) -> None:
         """Note that it has arrived."""
         super().on_message_complete()
         self._since = None
 
     def expire(self, now: float) -> None:
-        """Close the connection when it waits for too long."""
-        if self._since is None:
-            self._since = now if self.transport.is_closing() else None
-        elif now - self._since > self._limits.seconds:
-            if self.transport.is_closing():
+        """End the connection when a request does not arrive, or an answer does not leave."""
+        stuck = self.transport.is_closing() or self.flow.write_paused
+        self._stuck = self._stuck or now if stuck else None
+        if self._stuck is not None:
+            if now - self._stuck > self._limits.seconds:
                 self.transport.abort()
-            else:
-                self._since = now
-                self._close(HTTPStatus.REQUEST_TIMEOUT, f"the request did not arrive within {self._limits.seconds:g} s")
+        elif self._since is not None and not self.flow.read_paused and now - self._since > self._limits.seconds:
+            self._close(HTTPStatus.REQUEST_TIMEOUT, f"the request did not arrive within {self._limits.seconds:g} s")
 
     def _close(self, status: HTTPStatus, message: str, header: bytes = b"") -> None:
         """Say why where an answer can still be read, and close."""

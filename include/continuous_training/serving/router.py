@@ -6,7 +6,8 @@ failure. In a shadow the champion answers everything, and copies go to the chall
 can neither slow nor fail it, and when it is behind, copies are dropped and counted.
 
 The plan is read again when its file changes. A plan that cannot be read, is for an earlier champion or goes back to an earlier step
-is not followed; the one before stays. Without a plan every request goes straight to the champion.
+is not followed; the one before stays. A plan whose lease nobody renews is left. Without a plan every request goes straight to the
+champion.
 """
 
 from __future__ import annotations
@@ -144,6 +145,7 @@ class Router:
         except OSError:
             stamp = (0, 0, 0)
         if stamp == self._stamp:
+            self._leave_without_lease(stamp[0] / 1e9)
             return
         self._stamp = stamp
         try:
@@ -169,6 +171,17 @@ class Router:
         self._newest = plan.order
         self._following = Following(plan, Tally(plan, self._folder.counts), Upstream(plan.url))
         _log.info("%s: %s %g of version %s beside %s", plan.name, plan.mode, plan.share, plan.challenger, plan.champion)
+
+    def _leave_without_lease(self, renewed: float) -> None:
+        if self._following is None or self._following.plan.lease is None:
+            return
+        if time.time() - renewed > self._following.plan.lease:
+            _log.error(
+                "plan %s is not followed any more: nobody has renewed it for %g s, so the champion answers everything until somebody does",
+                self._following.plan.name,
+                self._following.plan.lease,
+            )
+            self._leave()
 
     def _leave(self) -> None:
         if self._following:

@@ -30,7 +30,7 @@ _RANGES = {
     for name, (sign, bits) in _INTEGERS.items()
 }
 _MISSING = type(None)
-_TYPES: dict[str, frozenset[type]] = {
+DATATYPES: dict[str, frozenset[type]] = {
     "BOOL": frozenset((bool, _MISSING)),
     **dict.fromkeys(_INTEGERS, frozenset((int, _MISSING))),
     **dict.fromkeys(("FP16", "FP32", "FP64", "BF16"), frozenset((float, int, _MISSING))),
@@ -147,9 +147,9 @@ def _columns(inputs: list[Tensor], names: Sequence[str]) -> dict[str, list[Any]]
 
 def _values(tensor: Tensor) -> list[Any]:
     name, datatype, data = tensor.name, tensor.datatype, tensor.data
-    types = _TYPES.get(datatype)
+    types = DATATYPES.get(datatype)
     if types is None:
-        raise DataInvalid(f"inputs: {name} has the datatype {datatype!r:.100}; allowed: {', '.join(_TYPES)}")
+        raise DataInvalid(f"inputs: {name} has the datatype {datatype!r:.100}; allowed: {', '.join(DATATYPES)}")
     if data and type(data[0]) is list:  # shape [rows, 1], not flattened
         data = [row[0] if type(row) is list and len(row) == 1 else row for row in data]
     if tensor.shape not in ([len(data)], [len(data), 1]):

@@ -135,7 +135,7 @@ def read_labelled(
     """Return the answered predictions of a window as a source's rows; see `Source.read`."""
     if not folder.is_dir():
         raise SourceUnavailable(
-            f"there is no prediction log in {folder}; serve the model with `log` in its model file, or correct the path; a retry "
+            f"there is no prediction log in {folder}; give the deployment a `log` in the model file, or correct the path; a retry "
             "looks again"
         )
     rows = join(folder, kind, window, as_of)
@@ -162,13 +162,32 @@ def count_losses(joined: pd.DataFrame, guard: QualityGuard, classes: Sequence[An
     guard
         What a loss is.
     classes
-        The two classes in probability order; none in regression.
+        The classes in probability order; none in regression.
+
+    Raises
+    ------
+    DataInvalid
+        An outcome is no class of the model or no number.
     """
     known = joined[joined["ct_outcome"].notna()]
-    values = known["ct_outcome"].map(list(classes).index) if classes else known["ct_outcome"].astype(float)
-    losses = [guard.loss(prediction, value) for prediction, value in zip(known["ct_prediction"], values, strict=True)]
+    losses = [
+        guard.loss(getattr(prediction, "tolist", lambda kept=prediction: kept)(), _known(outcome, classes))
+        for prediction, outcome in zip(known["ct_prediction"], known["ct_outcome"], strict=True)
+    ]
     by_version = pd.Series(losses, index=known["ct_version"], dtype="float64").groupby(level=0)
     return {str(version): guard.count(part.tolist()) for version, part in by_version}
+
+
+def _known(outcome: Any, classes: Sequence[Any]) -> float:
+    """Return an outcome as a loss takes it."""
+    try:
+        return classes.index(outcome) if classes else float(outcome)
+    except (ValueError, TypeError) as error:
+        allowed = f"one of the classes {', '.join(map(repr, classes)):.300}" if classes else "a number"
+        raise DataInvalid(
+            f"an outcome is {outcome!r:.100}, which is not {allowed}; add the right one for its id, the last one counts; a retry "
+            "before that gives the same"
+        ) from error
 
 
 def newest(folder: Path) -> datetime | None:

@@ -115,7 +115,7 @@ def test_the_server_is_told_its_release_and_the_names_it_is_called_by():
     told = {each["name"]: each["value"] for each in server(hosts=["models.example.com"])["env"]}
     assert server()["args"] == [RELEASE.bundle]
     assert told == {
-        "CT_ADMIN_HOST": "0.0.0.0", "CT_ADMIN_PORT": "9469", "CT_ARTEFACTS": "s3://models/ct", "CT_HOME": "/work", "HOME": "/work", "CT_MODEL": "flight_delays", "CT_VERSION": "12",
+        "CT_ADMIN_HOST": "0.0.0.0", "CT_ADMIN_PORT": "9090", "CT_ARTEFACTS": "s3://models/ct", "CT_HOME": "/work", "HOME": "/work", "CT_MODEL": "flight_delays", "CT_VERSION": "12",
         "CT_FENCE": "14",
         "CT_HOSTS": "flight-delays,flight-delays.serving,flight-delays.serving.svc,flight-delays.serving.svc.cluster.local,"
         "models.example.com",
@@ -156,10 +156,12 @@ def test_requests_come_from_the_own_namespace_and_the_callers_named():
 
 def test_metrics_are_read_where_the_model_file_says_so():
     monitor = rendered(service_monitor=True)["ServiceMonitor"]
-    ports = {each["name"]: each["targetPort"] for each in rendered()["Service"]["spec"]["ports"]}
-    assert [ports[each["port"]] for each in monitor["spec"]["endpoints"]] == ["metrics"]
-    assert {"metrics": 9469}.items() <= {each["name"]: each["containerPort"] for each in server()["ports"]}.items()
     assert monitor["spec"]["selector"]["matchLabels"].items() <= rendered()["Service"]["metadata"]["labels"].items()
+    [endpoint] = monitor["spec"]["endpoints"]
+    [port] = [each for each in rendered()["Service"]["spec"]["ports"] if each["name"] == endpoint["port"]]
+    [listening] = [each["containerPort"] for each in server()["ports"] if each["name"] == port["targetPort"]]
+    assert {"name": "CT_ADMIN_PORT", "value": str(listening)} in server()["env"]
+    assert {"protocol": "TCP", "port": listening} in rendered()["NetworkPolicy"]["spec"]["ingress"][0]["ports"]
 
 
 @pytest.mark.parametrize("kind", [KServe, KubernetesService])
@@ -197,7 +199,7 @@ def test_kserve_gets_the_same_pod_and_its_own_names():
     predictor = inference["spec"]["predictor"]
     assert (predictor["minReplicas"], predictor["maxReplicas"], predictor["scaleTarget"]) == (3, 7, 55)
     [container] = predictor["containers"]
-    assert container == {**server(), "name": "kserve-container", "ports": server()["ports"][:1]}
+    assert container == {**server(), "name": "kserve-container", "ports": server()["ports"][:1]}  # KServe takes one
     assert restricted_problems(predictor) == []
     assert policy["spec"]["podSelector"]["matchLabels"].items() <= predictor["labels"].items()
 

@@ -242,7 +242,14 @@ def test_a_step_that_does_not_exist_cannot_be_judged():
 
 def test_a_plan_says_what_its_step_says_and_keeps_entities_as_the_share_grows():
     rollout = policy(entity="customer", only={"region": ["EU"]})
-    given = {"fence": 7, "begun": START, "champion": "3", "challenger": "4", "url": "http://127.0.0.1:8081", "salt": "0123456789"}
+    given = {
+        "fence": 7,
+        "begun": START,
+        "champion": "3",
+        "challenger": "4",
+        "url": "http://127.0.0.1:8081",
+        "salt": "0123456789",
+    }
     small, large = (rollout.plan(step, **given) for step in (1, 2))
     assert (small.mode, small.share, small.entity, small.order) == ("canary", 0.05, "customer", (7, START, 1))
     entities = [str(number) for number in range(5000)]

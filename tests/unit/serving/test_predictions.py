@@ -341,3 +341,12 @@ def test_losses_of_values_are_in_units_of_the_scale(opened, folder):
     guard = QualityGuard(scale=60)
     assert count_losses(join(folder, "label"), guard) == {"3": guard.count([0.25])}
     assert count_losses(join(folder, "other"), guard) == {}
+
+
+def test_losses_of_several_classes_come_from_all_probabilities_and_an_outcome_of_no_class_is_named(opened, folder):
+    opened().record(answered("a", scores=([0.2, 0.3, 0.5],)))
+    add_outcomes(folder, [{"id": "a", "value": "c"}], NOW)
+    guard, joined = QualityGuard(), join(folder, "label")
+    assert count_losses(joined, guard, classes=("a", "b", "c")) == {"3": guard.count([(0.04 + 0.09 + 0.25) / 2])}
+    with pytest.raises(DataInvalid, match="an outcome is 'c', which is not one of the classes 'a', 'b'"):
+        count_losses(joined, guard, classes=("a", "b"))

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import shutil
 import socket
 import threading
@@ -22,9 +23,10 @@ from continuous_training.deployers.processes import STARTUP_SECONDS, ServerProce
 from continuous_training.serving import router, upstream
 from continuous_training.serving.app import ModelApp
 from continuous_training.serving.predictions import PredictionLog
-from continuous_training.serving.rehearsal import rehearse
+from continuous_training.serving.routed import first_value
 from continuous_training.serving.router import Router
 from continuous_training.sources._predictions import read_predictions
+from continuous_training.steps.rehearsal import rehearse
 from continuous_training.trainers.bundle import load_bundle
 from served_model import FEATURES, MODEL, ask, expected, listening, make_rows, pointer, records, release
 
@@ -438,6 +440,21 @@ def test_a_plan_that_is_wrong_or_older_is_refused_and_the_last_good_one_kept(rol
     assert "not followed" in said.getMessage()
 
 
+def test_a_plan_that_nobody_renews_is_left_and_followed_again_when_somebody_does(rollout, caplog):
+    rollout.follow(rollout.plan(share=1, lease=600))
+    assert rollout.ask("x").headers["ct-version"] == "4"
+    written = rollout.folder.plan.stat().st_mtime
+    os.utime(rollout.folder.plan, (written - 601, written - 601))
+    for _ in range(2):  # the first look sees that the file has changed, the second how long ago
+        rollout.look()
+    assert rollout.ask("x").headers["ct-version"] == "3"
+    assert "nobody has renewed it" in caplog.text
+    rollout.folder.renew_plan()
+    rollout.look()
+    assert rollout.ask("x").headers["ct-version"] == "4"
+    assert rollout.counts()["challenger"]["requests"] == 2
+
+
 def test_a_later_rollout_of_the_same_champion_begins_at_its_first_step_with_counts_of_its_own(rollout):
     rollout.follow(rollout.plan(share=1, step=2))
     rollout.ask("x")
@@ -524,3 +541,26 @@ def test_a_rehearsal_counts_what_the_challenger_fails(rollout, url, challenger, 
     assert rehearse(plan, logged, FEATURES.columns).challenger.causes == {cause: 1}
     with pytest.raises(DataInvalid, match="does not keep absent"):
         rehearse(plan, logged, ("absent",))
+
+
+@pytest.mark.parametrize(
+    "request_body",
+    [
+        {"dataframe_split": {"columns": ["wind", "who"], "data": [[1, "x"], [2, "y"]]}},
+        {"dataframe_records": [{"who": "x"}, {"who": "y"}]},
+        {"instances": [{"who": "x"}]},
+        {"inputs": {"who": ["x", "y"]}},
+        {"inputs": [{"who": "x"}]},
+        {"inputs": [{"name": "wind", "data": [1]}, {"name": "who", "data": ["x"]}]},
+    ],
+)
+def test_the_entity_is_found_in_every_form_of_a_request(request_body):
+    assert first_value(request_body, "who") == "x"
+    assert first_value(request_body, "nobody") is None
+
+
+@pytest.mark.parametrize(
+    "request_body", [None, [], {}, {"inputs": []}, {"inputs": [[1, 2]]}, {"instances": [[1]]}, {"dataframe_split": 3}]
+)
+def test_a_request_in_which_no_entity_can_be_named_has_none(request_body):
+    assert first_value(request_body, "who") is None

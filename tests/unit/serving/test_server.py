@@ -7,13 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import psutil
+import pyarrow as pa
 import pytest
 
 from continuous_training.deployers.processes import STARTUP_SECONDS, ServerProcess
 from continuous_training.serving.app import MAX_BODY
 from continuous_training.serving.asked import MAX_ROWS
 from continuous_training.trainers import Ensemble, Sklearn
-from served_model import FEATURES, MODEL, ask, expected, listening, make_rows, pointer, records, train
+from served_model import FEATURES, MODEL, ask, expected, listening, make_rows, pointer, records, stream, train
 
 ROW = {"distance": 900.0, "wind": 3.0, "carrier": "UA"}
 RAW = {"headers": {"content-type": "application/json"}, "timeout": 60}
@@ -175,9 +176,17 @@ def test_a_server_of_a_lightgbm_model_loads_no_library_for_training(home, bundle
         train(home / "bundles" / bundle, 3, Ensemble(rounds=20))
     with listening() as listener, ServerProcess(pointer(home, 1, bundle), listener) as server:
         assert server.report(STARTUP_SECONDS) == ""
+        rows = make_rows(30)
+        answer = httpx.post(
+            f"http://127.0.0.1:{listener.getsockname()[1]}/invocations",
+            content=stream(rows),
+            headers={"content-type": "application/vnd.apache.arrow.stream"},
+        )
+        answered = pa.ipc.open_stream(answer.content).read_all()["predictions"].to_pylist()
+        assert answered == pytest.approx(expected(home, bundle, rows), rel=0, abs=1e-9)
         loaded = {mapped.path for mapped in psutil.Process(server.process.pid).memory_maps()}
     assert any("lightgbm" in path for path in loaded)
-    assert not [path for path in loaded if "/sklearn/" in path or "/pandas/" in path or "/pyarrow/" in path]
+    assert not [path for path in loaded if "/sklearn/" in path or "/pandas/" in path]
 
 
 def test_a_broken_bundle_is_reported_and_nothing_answers(home):

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -9,20 +10,23 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import httpx
+import psutil
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from prometheus_client.parser import text_string_to_metric_families
 
 from continuous_training.deployers.base import Release
 from continuous_training.deployers.golden import LOOPBACK
 from continuous_training.packages import Contents, open_package, write_package
 from continuous_training.serving.app import ModelApp
 from continuous_training.serving.standalone import StandaloneServer
-from continuous_training.storage import Store
+from continuous_training.storage import Store, folder_digest
 from continuous_training.trainers.bundle import load_bundle
 from served_model import MODEL, ask, expected, listening, make_rows, records, release
 
 READY = re.compile(rb"ready on \S+ port (\d+)")
+METRICS = re.compile(rb"metrics on \S+ port (\d+)")
 
 
 def command(*arguments, **variables):
@@ -37,14 +41,23 @@ def command(*arguments, **variables):
 @contextmanager
 def served(*arguments, **variables):
     """Give the process and its URL once it has said that it is ready."""
+    with metered(*arguments, **variables) as (process, url, _):
+        yield process, url
+
+
+@contextmanager
+def metered(*arguments, **variables):
+    """Give the process, its URL and that of its admin port, once each of its workers has said that it is ready."""
     with command("--port", 0, *arguments, **variables) as process:
+        workers = int(arguments[arguments.index("--workers") + 1]) if "--workers" in arguments else 1
         try:
             said = b""
-            while not (ready := READY.search(said)):
+            while len(ready := READY.findall(said)) < workers:
                 line = process.stderr.readline()
                 assert line, said.decode()
                 said += line
-            yield process, f"http://127.0.0.1:{ready[1].decode()}"
+            ports = {port.decode() for port in METRICS.findall(said)} or {""}
+            yield process, f"http://127.0.0.1:{ready[0].decode()}", f"http://127.0.0.1:{ports.pop()}"
         finally:
             process.kill()
 
@@ -199,3 +212,95 @@ def test_a_release_beside_another_bundle_is_refused(home, package):
     assert code == 1
     assert "release.json in" in said
     assert "names another bundle than the one beside it" in said
+
+
+def numbers(text, name):
+    """Return the samples of a metric that are not zero, by their labels besides model and version."""
+    found = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name == name and sample.value:
+                labels = {
+                    label: value for label, value in sorted(sample.labels.items()) if label not in {"model", "version"}
+                }
+                found[tuple(labels.values())] = sample.value
+    return found
+
+
+def test_workers_share_the_port_and_metrics_tell_of_all_of_them(home):
+    options = (
+        "--workers",
+        2,
+        "--admin-port",
+        0,
+        "--version",
+        "7",
+        "--data-cutoff",
+        "2024-03-01T00:00:00Z",
+        "--max-age",
+        "1 day",
+    )
+    rows = make_rows(40)
+    with metered(home / "bundles" / "a", *options) as (process, url, admin):
+        workers = psutil.Process(process.pid).children()
+        assert len(workers) == 2
+        for row in records(rows):  # each on a connection of its own, for whichever worker takes it
+            answer = ask(url, [row])
+            assert (answer.status_code, answer.headers["ct-stale"]) == (200, "true")
+        assert ask(url, [{}]).status_code == 400
+        text = httpx.get(f"{admin}/metrics").text
+        assert numbers(text, "ct_rows_total")[()] == 40
+        assert numbers(text, "ct_requests_total")["invocations", "2xx"] >= 41
+        assert numbers(text, "ct_refusals_total") == {("bad_request",): 1}
+        assert numbers(text, "ct_model_info") == {(load_digest(home), "1"): 1}
+        assert numbers(text, "ct_model_stale") == {(): 1}
+        assert numbers(text, "ct_model_age_seconds")[()] > 86400
+        assert numbers(text, "ct_prediction_score_count")[()] == 40
+        assert numbers(text, "ct_request_duration_seconds_bucket")["+Inf", "invocations"] >= 42
+        assert httpx.get(f"{url}/metrics").status_code == 404
+        assert httpx.get(f"{admin}/invocations").status_code == 404
+        workers[0].kill()
+        while len([worker for worker in psutil.Process(process.pid).children() if worker.status() != "zombie"]) < 2:
+            pass
+        assert httpx.get(f"{url}/ping").status_code == 200
+        assert numbers(httpx.get(f"{admin}/metrics").text, "ct_rows_total")[()] >= 40
+        process.terminate()
+        assert process.wait(60) == 0
+    assert not [worker for worker in workers if worker.is_running()]
+
+
+def load_digest(home):
+    return folder_digest(home / "bundles" / "a", ("bundle.json", *load_bundle(home / "bundles" / "a").manifest.digests))
+
+
+def test_workers_end_with_the_process_that_started_them(home):
+    with metered(home / "bundles" / "a", "--workers", 2) as (process, _, _):
+        workers = psutil.Process(process.pid).children()
+        process.kill()
+        assert not psutil.wait_procs(workers, timeout=30)[1]
+
+
+def test_workers_that_cannot_begin_end_all_with_their_reason(home):
+    code, said = refused(home / "bundles" / "c", "--workers", 2)
+    assert code == 1
+    assert "model.txt in" in said
+
+
+def test_private_metrics_are_for_whoever_has_the_token(home):
+    code, said = refused(home / "bundles" / "a", "--private-metrics", "--admin-port", 0)
+    assert (code, "set CT_SERVE_TOKEN" in said) == (2, True)
+    options = ("--private-metrics", "--admin-port", 0)
+    with metered(home / "bundles" / "a", *options, CT_SERVE_TOKEN="secret") as (_, _, admin):
+        asked = [httpx.get(f"{admin}/metrics", headers=headers).status_code for headers in (
+            {}, {"authorization": "Bearer other"}, {"authorization": "Bearer secret"},
+        )]  # fmt: skip
+    assert asked == [401, 401, 200]
+
+
+def test_it_goes_on_when_the_store_it_came_from_is_gone(home):
+    store, digest = stored(home)
+    with served(digest, **store) as (_, url):
+        shutil.rmtree(home / "store")
+        shutil.rmtree(home / "cache")
+        assert ask(url, records(make_rows(50))).status_code == 200
+        assert httpx.get(f"{url}/v2/health/ready").status_code == 200

@@ -32,6 +32,39 @@ def test_every_parameter_it_allows_is_known_to_lightgbm_and_reads_no_file():
     assert not [name for name in ALLOWED if "file" in name or name in {"data", "valid", "config", "machines"}]
 
 
+@pytest.mark.parametrize("classes", [0, 2, 3])
+def test_single_rows_are_predicted_as_in_a_batch_to_the_last_bit(classes, tmp_path):
+    data = rows(classes)
+    path = tmp_path / "model.txt"
+    path.write_bytes(small().fit(data, seed=1).model)
+    model = small().load(path)
+    x = np.vstack([data.x_tune, [[np.nan, 1e300, 7.0]]])
+    batch = model.predict(x)
+    for row, expected in zip(x, batch, strict=True):
+        assert model.predict(row[None]).tobytes() == np.ascontiguousarray(expected).tobytes()
+        single = model.predict_row(row.tolist())
+        assert single == (expected[1] if classes == 2 else expected.tolist())
+    with pytest.raises(ValueError, match="has 3 features, the row has 2"):
+        model.predict_row([1.0, 2.0])
+
+
+@pytest.mark.parametrize("classes", [0, 2, 3])
+def test_contributions_add_up_to_the_raw_score(classes, tmp_path):
+    data = rows(classes)
+    path = tmp_path / "model.txt"
+    path.write_bytes(small().fit(data, seed=1).model)
+    model = small().load(path)
+    raw = model.explain(data.x_tune).sum(axis=-1)
+    predicted = model.predict(data.x_tune)
+    if classes == 0:
+        assert raw == pytest.approx(predicted, abs=1e-9)
+    elif classes == 2:
+        assert 1 / (1 + np.exp(-raw)) == pytest.approx(predicted[:, 1], abs=1e-9)
+    else:
+        powers = np.exp(raw)
+        assert powers / powers.sum(axis=1, keepdims=True) == pytest.approx(predicted, abs=1e-9)
+
+
 def test_the_model_is_lightgbms_own_text():
     assert small().fit(rows(), seed=1).model.startswith(b"tree\nversion=v4\n")
 

@@ -194,10 +194,25 @@ def test_lists_and_frames_of_any_values_give_the_same_bits(rows):
     frame = pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in columns.items()})
     whole = preparation.transform(columns)
     assert whole.tobytes() == preparation.transform(frame).tobytes()
-    singles = [
-        preparation.transform({name: [values[row]] for name, values in columns.items()}) for row in range(len(rows))
-    ]
-    assert np.vstack(singles).tobytes() == np.ascontiguousarray(whole).tobytes()
+    alone = [{name: [values[row]] for name, values in columns.items()} for row in range(len(rows))]
+    for transform in (preparation.transform, preparation.transform_row):
+        singles = np.vstack([transform(row) for row in alone])
+        assert singles.tobytes() == np.ascontiguousarray(whole).tobytes()
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"hour": [1, 2], "tail": ["a", "b"], "carrier": ["a", "b"]},
+        {"hour": [], "carrier": []},
+        {"hour": 1.0, "carrier": "AA"},
+        {"hour": [1.0], "carrier": "A"},
+        {"hour": np.array([1.0]), "carrier": np.array(["AA"])},
+        {},
+    ],
+)
+def test_what_is_not_one_row_in_plain_lists_is_left_to_the_general_way(columns):
+    assert prepared(KNOWN).transform_row(columns) is None
 
 
 WHOLE = st.lists(st.integers(-3, 3), min_size=1, max_size=9)
