@@ -183,6 +183,7 @@ def running(command: list[str], port: int, health: str, log: Path) -> Iterator[t
     """Start a server, and give the seconds until it answered and its process."""
     variables = {
         **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",  # MLflow starts uvicorn by its name
         "OMP_WAIT_POLICY": "PASSIVE",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "PYTHONPATH": str(log.parent),
@@ -196,10 +197,16 @@ def running(command: list[str], port: int, health: str, log: Path) -> Iterator[t
                 time.sleep(0.01)
             yield time.perf_counter() - began, process.pid
         finally:
-            family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
-            for member in family:
-                member.terminate()
-            psutil.wait_procs(family, timeout=30)
+            end(process.pid)
+
+
+def end(process: int) -> None:
+    """End a server and its workers."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        family = [psutil.Process(process), *psutil.Process(process).children(recursive=True)]
+        for member in family:
+            member.terminate()
+        psutil.wait_procs(family, timeout=30)
 
 
 def answers(url: str) -> bool:
@@ -233,9 +240,9 @@ def peers(folder: Path, *, mlflow: bool) -> Iterator[tuple[str, list[str], int, 
     if mlflow:
         import mlflow.lightgbm
 
-        mlflow.lightgbm.save_model(lgb.Booster(model_file=folder / "model.txt"), folder / "mlflow")
+        mlflow.lightgbm.save_model(lgb.Booster(model_file=folder / "model.txt"), folder / "logged")
         port = free_port()
-        command = [str(Path(sys.executable).with_name("mlflow")), "models", "serve", "-m", str(folder / "mlflow")]
+        command = [str(Path(sys.executable).with_name("mlflow")), "models", "serve", "-m", str(folder / "logged")]
         yield (
             "mlflow models serve",
             [*command, "-p", str(port), "--env-manager", "local"],

@@ -165,7 +165,7 @@ def test_a_champion_answers_in_a_pod_as_in_training(cluster: Cluster) -> None:
     metrics = client.CoreV1Api(cluster.api).connect_get_namespaced_service_proxy_with_path(
         f"{MODEL}:metrics", cluster.namespace.name, "metrics"
     )
-    assert f'ct_requests_total{{model="{MODEL}",route="invocations",status="2xx",version="1"}}' in metrics
+    assert f'ct_server_requests_total{{model="{MODEL}",route="invocations",status="2xx",version="1"}}' in metrics
 
 
 def test_a_new_champion_takes_over_and_a_rollback_is_one_step(cluster: Cluster) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
+from continuous_training.core.duration import Duration
 from continuous_training.core.frozen import Frozen
 from continuous_training.core.window import Moment
 
@@ -24,6 +25,21 @@ class Release(Frozen):
     fence: int = Field(ge=1, description="Grows with every promotion; a lower one never replaces a higher one.")
     bundle: str = Field(min_length=1, max_length=100)
     data_cutoff: Moment | None = Field(None, description="End of the data it was made from, where that is known.")
+
+
+PastAge = Literal["flag", "refuse"]
+
+
+class Freshness(Frozen):
+    """How old the data of a served model may be."""
+
+    maximum: Duration | None = Field(
+        None,
+        description="Age of the newest row it was made from at which a model is stale; never when it is not given.",
+    )
+    past: PastAge = Field(
+        "flag", description="`flag` marks the answers of a stale model with `ct-stale: true`, `refuse` gives none."
+    )
 
 
 class Deployer(Frozen):

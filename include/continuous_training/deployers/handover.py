@@ -23,7 +23,7 @@ from continuous_training.core.errors import ArtefactCorrupt, StoreUnavailable, U
 from continuous_training.core.frozen import Frozen
 from continuous_training.core.prediction_log import LogPolicy
 from continuous_training.core.rollout import RolloutCounts, RolloutPlan
-from continuous_training.deployers.base import Release
+from continuous_training.deployers.base import Freshness, Release
 
 _Value = TypeVar("_Value", bound=Frozen)
 _LOCK_TRIES = 20
@@ -37,6 +37,7 @@ class Pointer(Release):
 
     folder: str = Field(description="Absolute path of the bundle.")
     log: LogPolicy | None = Field(None, description="What is kept of its predictions; none keeps nothing.")
+    age: Freshness = Field(default_factory=Freshness, description="When the model is too old, and what is done then.")
     ticket: str = Field(default_factory=lambda: uuid.uuid4().hex)
 
 
@@ -46,6 +47,7 @@ class Status(Frozen):
     pid: int
     url: str
     port: int
+    metrics_port: int | None = Field(None, description="Port of `/metrics`; without it there is none.")
     state: Literal["starting", "ready", "failed", "stopped"] = Field(
         description="How the newest pointer fared. When it failed, the release named here keeps answering."
     )

@@ -20,7 +20,7 @@ from pydantic import Field
 from continuous_training.core.errors import Conflict, DeploymentFailed
 from continuous_training.core.prediction_log import LogPolicy
 from continuous_training.core.rollout import RolloutCounts, RolloutPlan
-from continuous_training.deployers.base import Deployer, Release
+from continuous_training.deployers.base import Deployer, Freshness, Release
 from continuous_training.deployers.golden import LOOPBACK, golden_problem
 from continuous_training.deployers.handover import CHALLENGER, Pointer, ServingFolder, Status
 from continuous_training.deployers.processes import STARTUP_SECONDS, ServerProcess, environment, python
@@ -44,6 +44,14 @@ class Local(Deployer):
     log: LogPolicy | None = Field(
         None, description="What is kept of each prediction, in `predictions/<model>` below CT_HOME; none keeps nothing."
     )
+
+    metrics_port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="Port on the loopback address where Prometheus reads `/metrics`; none by default.",
+    )
+    age: Freshness = Field(default_factory=Freshness, description="When a model is too old, and what is done then.")
 
     def deploy(self, release: Release, bundle: Path, *, settings: Settings) -> str:
         """Serve `release` and return the URL it answers on; the same release again changes nothing.
@@ -69,7 +77,7 @@ class Local(Deployer):
         if before is not None and not _same_release(before, challenger):
             _stop(folder)  # of a rollout that was not ended; fences of challengers do not follow one another
             folder.forget()
-        return self.model_copy(update={"port": 0})._serve(folder, challenger, bundle, home)
+        return self.model_copy(update={"port": 0, "metrics_port": None})._serve(folder, challenger, bundle, home)
 
     def route(self, model: str, plan: RolloutPlan, *, settings: Settings) -> None:
         """Write the plan where the champion's servers look."""
@@ -92,10 +100,10 @@ class Local(Deployer):
         challenger.forget()
 
     def _serve(self, folder: ServingFolder, release: Release, bundle: Path, home: Path) -> str:
-        pointer = Pointer(**release.model_dump(), folder=str(bundle.absolute()), log=self.log)
+        pointer = Pointer(**release.model_dump(), folder=str(bundle.absolute()), log=self.log, age=self.age)
         _refuse_stale(pointer, folder.read_pointer())
         status = folder.read_status() if folder.supervisor() is not None else None
-        if status and status.state == "ready" and _same_release(status, release) and self.port in (0, status.port):
+        if status and status.state == "ready" and _same_release(status, release) and self._has_ports(status):
             return status.url
         _smoke_test(pointer)
         with folder.deploying():
@@ -106,24 +114,30 @@ class Local(Deployer):
                 self._start_supervisor(folder, home, release)
         return _await(pointer, folder)
 
+    def _has_ports(self, status: Status) -> bool:
+        return self.port in (0, status.port) and self.metrics_port == status.metrics_port
+
     def _leave_other_port(self, folder: ServingFolder) -> None:
         status = folder.read_status()
-        if folder.supervisor() is None or status is None or self.port in (0, status.port):
+        if folder.supervisor() is None or status is None or self._has_ports(status):
             return
-        try:
-            socket.create_server((LOOPBACK, self.port)).close()
-        except OSError as error:
-            msg = (
-                f"port {self.port} cannot be used ({error}), {status.url} keeps serving; free it, or name another port or "
-                "0 under deployment, then deploy again; a retry before that gives the same"
-            )
-            raise DeploymentFailed(msg) from error
+        for port in {self.port, self.metrics_port or 0} - {status.port, status.metrics_port, 0}:
+            try:
+                socket.create_server((LOOPBACK, port)).close()
+            except OSError as error:
+                msg = (
+                    f"port {port} cannot be used ({error}), {status.url} keeps serving; free it, or name another port or "
+                    "0 under deployment, then deploy again; a retry before that gives the same"
+                )
+                raise DeploymentFailed(msg) from error
         _end_supervisor(folder)
 
     def _start_supervisor(self, folder: ServingFolder, home: Path, release: Release) -> None:
         # The command returns when a process it left behind listens and holds the lock, or tells why it cannot.
         slot = ("--challenger",) if folder.slot == CHALLENGER else ()
         command = python("serving", str(home.absolute()), release.model, "--port", str(self.port), "--detach", *slot)
+        if self.metrics_port is not None:
+            command += ["--metrics-port", str(self.metrics_port)]
         with folder.log.open("ab") as log:
             ended = subprocess.run(
                 command,

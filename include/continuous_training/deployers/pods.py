@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import Field, model_validator
 
 from continuous_training.core.digest import digest
-from continuous_training.core.duration import Duration
+from continuous_training.core.duration import Duration, format_duration
 from continuous_training.core.errors import UsageError
 from continuous_training.core.frozen import Frozen
-from continuous_training.deployers.base import Deployer, Release
+from continuous_training.deployers.base import Deployer, Freshness, Release
 from continuous_training.runners import Resources, Volume
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ class ServedPods(Deployer):
     store_ports: tuple[int, ...] = Field(
         (443,), max_length=20, description="TCP ports that the pods may connect to: those of the artefact store."
     )
+    age: Freshness = Field(default_factory=Freshness, description="When a model is too old, and what is done then.")
     startup: Duration = Field(
         "5 minutes",
         validate_default=True,
@@ -189,6 +190,12 @@ def _service_names(namespace: str, release: Release) -> list[str]:
     return [name, f"{name}.{namespace}", f"{name}.{namespace}.svc", f"{name}.{namespace}.svc.cluster.local"]
 
 
+def _freshness(age: Freshness) -> dict[str, str]:
+    if age.maximum is None:
+        return {}
+    return {"CT_MAX_AGE": format_duration(age.maximum), "CT_PAST_MAX_AGE": age.past}
+
+
 def _container(pods: ServedPods, release: Release, artefacts: str, mounts: list[Manifest]) -> Manifest:
     resources = {"cpu": pods.resources.cpu, "memory": pods.resources.memory}
     told = {name.partition("/")[2]: value for name, value in marks(release).items() if name != f"{OURS}/bundle"}
@@ -197,6 +204,7 @@ def _container(pods: ServedPods, release: Release, artefacts: str, mounts: list[
         "CT_ADMIN_PORT": str(METRICS_PORT),
         "CT_ARTEFACTS": artefacts,
         "CT_HOME": "/work",
+        **_freshness(pods.age),
         "CT_HOSTS": ",".join([*_service_names(pods.namespace, release), *pods.hosts]),
         "HOME": "/work",
         **{f"CT_{name.upper()}": value for name, value in told.items()},

@@ -59,20 +59,28 @@ class ServerProcess:
         A listening socket; the process gets a copy of it.
     log:
         Where its output goes; by default where the caller's own goes.
+    metrics:
+        A listening socket for whoever reads metrics; the process gets a copy of it.
     place:
         Home and slot of the model's serving folder, where rollouts are planned and predictions are logged; without it
         there are none.
     """
 
     def __init__(
-        self, pointer: Pointer, listener: socket.socket, log: IO[bytes] | None = None, place: tuple[str, ...] = ()
+        self,
+        pointer: Pointer,
+        listener: socket.socket,
+        log: IO[bytes] | None = None,
+        metrics: socket.socket | None = None,
+        place: tuple[str, str] = ("", ""),
     ) -> None:
         self.pointer = pointer
         self.control, theirs = socket.socketpair()
         with theirs:
-            passed = (listener.fileno(), theirs.fileno())
+            passed = [each.fileno() for each in (listener, theirs, metrics) if each]
+            numbers = (*map(str, passed[:2]), pointer.model_dump_json(), *place, *map(str, passed[2:]))
             self.process = subprocess.Popen(
-                python("serving.server", *map(str, passed), pointer.model_dump_json(), *place),
+                python("serving.server", *numbers),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -1,6 +1,7 @@
 """`python -m continuous_training.serving <home> <model>`: supervise the server of one model."""
 
 import argparse
+import contextlib
 import errno
 import logging
 import os
@@ -32,22 +33,26 @@ def main(arguments: list[str] | None = None) -> int:
             f"{options.model} has a supervisor already (process {folder.supervisor()}); end that one first",
             Conflict.exit_code,
         )
-    with lock:
+    with lock, contextlib.ExitStack() as stack:
+        port = options.port
         try:
-            listener = _listen(options.host, options.port, folder)
+            listener = stack.enter_context(_listen(options.host, port, folder))
+            metrics = None
+            if options.metrics_port is not None:
+                port = options.metrics_port
+                metrics = stack.enter_context(socket.create_server((options.host, port), backlog=_BACKLOG))
         except OSError as error:
             return _refuse(
-                f"cannot listen on {options.host} port {options.port} ({error}); free the port or name another one", 1
+                f"cannot listen on {options.host} port {port} ({error}); free the port or name another one", 1
             )
-        with listener:  # from here on a caller may connect: requests wait for the first server
-            if options.detach:
-                left_behind = os.fork()
-                if left_behind:
-                    return _sign(lock, left_behind)
-                os.setsid()
-            else:
-                _sign(lock, os.getpid())
-            Supervisor(folder, options.model, listener, options.url).run()
+        if options.detach:  # from here on a caller may connect: requests wait for the first server
+            left_behind = os.fork()
+            if left_behind:
+                return _sign(lock, left_behind)
+            os.setsid()
+        else:
+            _sign(lock, os.getpid())
+        Supervisor(folder, options.model, listener, metrics, options.url).run()
     return 0
 
 
@@ -61,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--challenger", action="store_true", help="serve what answers beside the champion")
     parser.add_argument("--url", help="what callers ask, where that is not the host and the port")
+    parser.add_argument("--metrics-port", type=int, help="port where Prometheus reads /metrics (default: none)")
     parser.add_argument("--detach", action="store_true", help="return when a process left behind listens")
     return parser
 

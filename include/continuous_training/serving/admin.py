@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hmac
+import socket
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -51,25 +52,27 @@ class Metrics:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         yield from self._requests()
-        refused = CounterMetricFamily("ct_refusals", "Requests refused, by reason.", labels=[*self._names, "reason"])
+        refused = CounterMetricFamily(
+            "ct_server_refusals", "Requests refused, by reason.", labels=[*self._names, "reason"]
+        )
         for status, count in zip(REFUSALS, self._board.total("refusals"), strict=True):
             refused.add_metric([*self._values, HTTPStatus(status).name.lower()], count)
         yield refused
-        rows = CounterMetricFamily("ct_rows", "Rows predicted.", labels=self._names)
+        rows = CounterMetricFamily("ct_server_rows", "Rows predicted.", labels=self._names)
         rows.add_metric(self._values, self._board.total("rows")[0])
         yield rows
         yield self._histogram()
         for name, help_, value in (
-            ("ct_requests_in_flight", "Requests that are being answered.", self._board.total("in_flight")[0]),
-            ("ct_model_stale", "1 when the model is past its maximum age.", float(self._age.stale())),
-            ("ct_model_age_seconds", "Time since the newest row that the model has seen.", self._age.seconds()),
+            ("ct_server_requests_in_flight", "Requests that are being answered.", self._board.total("in_flight")[0]),
+            ("ct_server_model_stale", "1 when the model is past its maximum age.", float(self._age.stale())),
+            ("ct_server_model_age_seconds", "Time since the newest row that the model has seen.", self._age.seconds()),
         ):
             if value is not None:
                 gauge = GaugeMetricFamily(name, help_, labels=self._names)
                 gauge.add_metric(self._values, value)
                 yield gauge
         info = GaugeMetricFamily(
-            "ct_model_info", "1; the labels say what answers.", labels=[*self._names, "fence", "bundle"]
+            "ct_server_model_info", "1; the labels say what answers.", labels=[*self._names, "fence", "bundle"]
         )
         info.add_metric([*self._values, str(self._release.fence), self._release.bundle], 1)
         yield info
@@ -77,13 +80,15 @@ class Metrics:
     def _requests(self) -> Iterator[Metric]:
         from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 
-        requests = CounterMetricFamily("ct_requests", "Requests answered.", labels=[*self._names, "route", "status"])
+        requests = CounterMetricFamily(
+            "ct_server_requests", "Requests answered.", labels=[*self._names, "route", "status"]
+        )
         kinds = [[route, status] for route in ROUTES for status in CLASSES]
         for kind, count in zip(kinds, self._board.total("requests"), strict=True):
             requests.add_metric([*self._values, *kind], count)
         yield requests
         seconds = HistogramMetricFamily(
-            "ct_request_duration_seconds",
+            "ct_server_request_duration_seconds",
             "Time from a request's head to its answer.",
             labels=[*self._names, "route"],
         )
@@ -98,7 +103,9 @@ class Metrics:
     def _histogram(self) -> Metric:
         from prometheus_client.core import HistogramMetricFamily
 
-        scores = HistogramMetricFamily("ct_prediction_score", "Predictions, by how high they are.", labels=self._names)
+        scores = HistogramMetricFamily(
+            "ct_server_prediction_score", "Predictions, by how high they are.", labels=self._names
+        )
         told = histogram(self._bounds, self._board.total("scores"), *self._board.total("score_sum"))
         buckets = list(zip(told.bounds, told.counts, strict=True))
         scores.add_metric(self._values, buckets=buckets, sum_value=told.total)
@@ -136,7 +143,8 @@ class AdminApp:
 class AdminServer(uvicorn.Server):
     """A server beside another one in the same process, which hears the signals."""
 
-    def __init__(self, app: AdminApp) -> None:
+    def __init__(self, app: AdminApp, listener: socket.socket) -> None:
+        self.listener = listener
         super().__init__(
             uvicorn.Config(
                 app, http="httptools", log_config=None, access_log=False, server_header=False, ws="none", lifespan="off",

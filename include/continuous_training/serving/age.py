@@ -5,26 +5,18 @@ from __future__ import annotations
 import time
 from functools import cached_property
 from math import inf
-from typing import Literal
 
-from continuous_training.core.duration import Duration
-from continuous_training.core.frozen import Frozen
 from continuous_training.core.window import Moment
+from continuous_training.deployers.base import Freshness
 
-PastAge = Literal["flag", "refuse"]
 
-
-class Age(Frozen):
+class Age(Freshness):
     """The age of a model.
 
     Parameters
     ----------
     data_cutoff
         End of the data the model was made from; `None` when nobody knows.
-    maximum
-        Age from which the model is stale; `None` for never.
-    past
-        `flag` marks the answers of a stale model, `refuse` makes it give none.
 
     Examples
     --------
@@ -36,8 +28,6 @@ class Age(Frozen):
     """
 
     data_cutoff: Moment | None = None
-    maximum: Duration | None = None
-    past: PastAge = "flag"
 
     def seconds(self) -> float | None:
         """Return the age of now."""

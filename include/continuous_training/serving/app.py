@@ -29,7 +29,9 @@ from continuous_training.serving import arrow, scoring, tensors
 from continuous_training.serving.age import Age
 from continuous_training.serving.asked import MAX_EXPLAINED, Contributions, TooManyRows, check_rows
 from continuous_training.serving.exchange import CLOSE, JSON, Answer, Bodies, Gone, Hosts, Refused, Request
-from continuous_training.serving.meter import ROUTES, Board, Meter, score_bounds
+from continuous_training.serving.meter import ROUTES, Board, Meter
+
+from continuous_training.trainers.bundle import score_bounds
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
@@ -132,7 +134,7 @@ class ModelApp:
         self._bundle = bundle
         self._hosts = Hosts(hosts)
         self._record = record
-        self._meter = meter or Meter(Board().block(), score_bounds(bundle))
+        self._meter = meter or Meter(Board().block(), score_bounds(bundle.manifest, bundle.golden))
         age = age or Age()
         self._stale_from = age.stale_from
         self._refused_from = age.stale_from if age.past == "refuse" else inf
@@ -263,7 +265,7 @@ class ModelApp:
         if request.id == GOLDEN_REQUEST:
             return Answer(answer, media_type=form.media_type)
         if self._record is not None:
-            answered = Answered(request.id, asked.columns, predictions, self._release.version)
+            answered = Answered(request.id, asked.columns(self._columns), predictions, self._release.version)
             waiting = self._record(answered)
             if waiting is not None:
                 await waiting
@@ -271,11 +273,14 @@ class ModelApp:
         return Answer(answer, media_type=form.media_type)
 
     def _solve(self, form: Form, asked: Asked) -> tuple[list[Prediction], bytes]:
-        predictions = self._bundle.answer(asked.columns) if asked.rows else []
+        if asked.row is not None:
+            predictions = [self._bundle.answer_row(asked.row)]
+        else:
+            predictions = self._bundle.answer(asked.given) if asked.rows else []
         contributions = None
         if asked.contributions and asked.rows:
             check_rows(asked.rows, MAX_EXPLAINED)
-            told = self._bundle.contributions(asked.columns)
+            told = self._bundle.contributions(asked.columns(self._columns))
             contributions = Contributions(self._columns, told[..., :-1].tolist(), told[..., -1].tolist())
         return predictions, form.write(self._release, asked, predictions, contributions)
 

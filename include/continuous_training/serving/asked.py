@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import random
 import time
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from continuous_training.core.errors import DataInvalid
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MAX_ROWS = 100_000
 MAX_EXPLAINED = 1000
@@ -25,7 +28,7 @@ class Asked(NamedTuple):
 
     Parameters
     ----------
-    columns
+    given
         Each column the model uses as a list with one value for each row.
     rows
         How many there are.
@@ -35,13 +38,22 @@ class Asked(NamedTuple):
         What the caller calls the request; it is given back.
     outputs
         Names of the outputs to send; all when empty.
+    row
+        The only row, with a value for each column, perhaps for others too; then there is nothing in `given`.
     """
 
-    columns: dict[str, list[Any]]
+    given: dict[str, list[Any]]
     rows: int
     contributions: bool = False
     id: str | None = None
     outputs: tuple[str, ...] = ()
+    row: dict[str, Any] | None = None
+
+    def columns(self, names: Sequence[str]) -> dict[str, list[Any]]:
+        """Return each of the columns `names` as a list with one value for each row."""
+        if self.row is None:
+            return self.given
+        return {name: [self.row[name]] for name in names if name in self.row}
 
 
 class Contributions(NamedTuple):

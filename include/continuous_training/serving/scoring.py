@@ -45,18 +45,20 @@ def read_request(body: bytes, names: Sequence[str]) -> Asked:
 
     Examples
     --------
-    >>> read_request(b'{"dataframe_records": [{"a": 1, "b": "x", "c": 0}, {"b": "y", "a": null}]}', ["a", "b"]).columns
+    >>> read_request(b'{"dataframe_records": [{"a": 1, "b": "x", "c": 0}, {"b": "y", "a": null}]}', ["a", "b"]).given
     {'a': [1, None], 'b': ['x', 'y']}
-    >>> read_request(b'{"dataframe_split": {"columns": ["b", "a"], "data": [["x", 1]]}}', ["a", "b"]).columns
+    >>> read_request(b'{"dataframe_split": {"columns": ["b", "a"], "data": [["x", 1]]}}', ["a", "b"]).given
     {'a': [1], 'b': ['x']}
-    >>> read_request(b'{"inputs": {"a": [1, 2], "b": ["x", "y"]}}', ["a", "b"]).columns
+    >>> read_request(b'{"inputs": {"a": [1, 2], "b": ["x", "y"]}}', ["a", "b"]).given
     {'a': [1, 2], 'b': ['x', 'y']}
     >>> read_request(b'{"instances": [[1, "x"]], "params": {"contributions": true}}', ["a", "b"])
-    Asked(columns={'a': [1], 'b': ['x']}, rows=1, contributions=True, id=None, outputs=())
+    Asked(given={'a': [1], 'b': ['x']}, rows=1, contributions=True, id=None, outputs=(), row=None)
     """
     request = _parse(body)
     form, value = _only_form(request)
     contributions = "params" in request and wants_contributions(request["params"], "params")
+    if type(value) is list and len(value) == 1 and type(value[0]) is dict and form != "dataframe_split":
+        return Asked({}, 1, contributions, row=value[0])
     if form == "dataframe_split":
         columns = _from_split(value, names)
     elif form == "inputs" and isinstance(value, dict):
@@ -146,9 +148,6 @@ def _from_rows(form: str, rows: object, names: Sequence[str]) -> dict[str, list[
         _check_lists(form, rows, names)
     keys: Sequence[Any] = names if named else range(len(names))
     try:
-        if len(rows) == 1:  # a third of the time of the general form
-            [row] = rows
-            return {name: [row[key]] for name, key in zip(names, keys, strict=True)}
         return {name: [row[key] for row in rows] for name, key in zip(names, keys, strict=True)}
     except (KeyError, TypeError):
         for number, row in enumerate(rows):

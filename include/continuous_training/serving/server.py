@@ -1,7 +1,7 @@
 """One server process: load a bundle, answer its golden rows, then answer requests on an inherited socket.
 
-Run as `python -m continuous_training.serving.server <socket> <control channel> <pointer> [<home> <slot>]`, two file descriptors,
-JSON and a serving folder; `deployers/processes.py` starts it and says what the control channel means.
+Run as `python -m continuous_training.serving.server <socket> <control channel> <pointer> <home> <slot> [<socket for metrics>]`: file
+descriptors, JSON and a serving folder, or two empty texts; `deployers/processes.py` starts it and says what the control channel means.
 """
 
 from __future__ import annotations
@@ -22,11 +22,14 @@ from continuous_training.core.prediction_log import log_folder
 from continuous_training.deployers.golden import LOOPBACK
 from continuous_training.deployers.handover import Pointer, ServingFolder
 from continuous_training.deployers.processes import READY, REPORT_BYTES, RETIRE
+from continuous_training.serving.admin import AdminApp, AdminServer, Metrics
+from continuous_training.serving.age import Age
 from continuous_training.serving.app import ModelApp
 from continuous_training.serving.connections import BoundedProtocol, Limits
+from continuous_training.serving.meter import Board, Meter
 from continuous_training.serving.predictions import PredictionLog
 from continuous_training.serving.router import Router
-from continuous_training.trainers.bundle import MANIFEST, load_bundle
+from continuous_training.trainers.bundle import MANIFEST, load_bundle, score_bounds
 
 if TYPE_CHECKING:
     from continuous_training.trainers.bundle import Bundle
@@ -55,9 +58,17 @@ class ModelServer(uvicorn.Server):
         What clients may take.
     front
         What gets the requests before the app does.
+    admin
+        The server of the admin port, which begins and ends with this one.
     """
 
-    def __init__(self, app: ModelApp, limits: Limits = Limits(), front: Router | None = None) -> None:  # noqa: B008 - it is frozen
+    def __init__(
+        self,
+        app: ModelApp,
+        limits: Limits = Limits(),  # noqa: B008 - it is frozen
+        front: Router | None = None,
+        admin: AdminServer | None = None,
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 front or app,
@@ -73,6 +84,14 @@ class ModelServer(uvicorn.Server):
             )
         )
         self._app = app
+        self._admin = admin
+        self._telling: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer, on the admin port too."""
+        await super().startup(sockets)
+        if self._admin is not None:
+            self._telling = asyncio.create_task(self._admin.serve([self._admin.listener]))
 
     async def on_tick(self, counter: int) -> bool:
         """Close what is open for too long, about once a second."""
@@ -94,17 +113,26 @@ class ModelServer(uvicorn.Server):
         while self._app.retiring and self.server_state.connections and loop.time() < deadline:  # noqa: ASYNC110 - uvicorn tells of no event
             await asyncio.sleep(0.05)
         await super().shutdown(sockets)
+        if self._admin is not None and self._telling is not None:
+            self._admin.should_exit = True
+            await self._telling
 
     def _accept_nothing_more(self) -> None:
-        for server in self.servers:
+        for server in [*self.servers, *(self._admin.servers if self._admin and self._admin.started else [])]:
             server.close()
 
 
 class SupervisedServer(ModelServer):
     """A server that reports on the control channel when it is ready and obeys it afterwards."""
 
-    def __init__(self, app: ModelApp, control: socket.socket, front: Router | None = None) -> None:
-        super().__init__(app, front=front)
+    def __init__(
+        self,
+        app: ModelApp,
+        control: socket.socket,
+        front: Router | None = None,
+        admin: AdminServer | None = None,
+    ) -> None:
+        super().__init__(app, front=front, admin=admin)
         self._control = control
         self._front = front
 
@@ -129,7 +157,9 @@ class SupervisedServer(ModelServer):
         self.should_exit = True
 
 
-def main(listener_number: str, control_number: str, pointer_text: str, home: str = "", slot: str = "") -> int:
+def main(  # what another process was started with
+    listener_number: str, control_number: str, pointer_text: str, home: str, slot: str, metrics_number: str = ""
+) -> int:
     """Answer requests until told to end."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     control = socket.socket(fileno=int(control_number))
@@ -142,13 +172,20 @@ def main(listener_number: str, control_number: str, pointer_text: str, home: str
         control.send(f"{type(error).__name__}: {error}".encode()[:REPORT_BYTES])
         return 1
     host = listener.getsockname()[0]
+    board, bounds = Board(), score_bounds(bundle.manifest, bundle.golden)
+    age = Age(data_cutoff=pointer.data_cutoff, **dict(pointer.age))
     hosts = [host, "localhost"] if host == LOOPBACK else ["*"]
     log = None
     if home and pointer.log is not None:
         log = PredictionLog(log_folder(Path(home), pointer.model), pointer, pointer.log)
-    app = ModelApp(pointer, bundle, hosts, record=log.record if log else None)
+    record = log.record if log else None
+    app = ModelApp(pointer, bundle, hosts, record, meter=Meter(board.block(), bounds), age=age)
     front = Router(app, pointer.fence, hosts, ServingFolder(Path(home), pointer.model, slot)) if home else None
-    SupervisedServer(app, control, front).run(sockets=[listener])
+    admin = None
+    if metrics_number:
+        metrics = Metrics(pointer, board, bounds, age)
+        admin = AdminServer(AdminApp(metrics), socket.socket(fileno=int(metrics_number)))
+    SupervisedServer(app, control, front, admin).run(sockets=[listener])
     if log is not None:
         log.close()
     return 0

@@ -32,7 +32,7 @@ from continuous_training.serving.admin import AdminApp, AdminServer, Metrics
 from continuous_training.serving.age import Age
 from continuous_training.serving.app import ModelApp
 from continuous_training.serving.connections import Limits
-from continuous_training.serving.meter import Board, Meter, score_bounds
+from continuous_training.serving.meter import Board, Meter
 from continuous_training.serving.server import ModelServer, load_verified
 from continuous_training.serving.workers import Workers
 from continuous_training.storage import Store, folder_digest
@@ -109,16 +109,16 @@ def _answer(wanted: Wanted, folder: Path, listener: socket.socket, door: AdminDo
         import_module("pyarrow")  # so that the first batch need not wait for it
     release = _release(wanted, folder, bundle.manifest)
     age = Age(data_cutoff=release.data_cutoff, maximum=wanted.max_age, past=wanted.past_max_age)
-    bounds = score_bounds(bundle)
+    bounds = score_bounds(bundle.manifest, bundle.golden)
     own = () if wanted.host == _ANY_ADDRESS else (wanted.host,)
     hosts = [LOOPBACK, "localhost", *own, *wanted.hosts]
     app = ModelApp(release, bundle, hosts, meter=Meter(door.board.block(door.worker), bounds), age=age)
     limits = Limits(connections=wanted.connections, seconds=wanted.patience)
-    server = StandaloneServer(app, folder, listener.getsockname(), wanted.drain, limits)
+    admin = None
     if door.listener is not None:
         token = door.token if wanted.private_metrics else ""
-        server.admin = AdminServer(AdminApp(Metrics(release, door.board, bounds, age), token))
-        server.admin_listener = door.listener
+        admin = AdminServer(AdminApp(Metrics(release, door.board, bounds, age), token), door.listener)
+    server = StandaloneServer(app, folder, listener.getsockname(), wanted.drain, limits, admin)
     server.parent = parent
     server.run(sockets=[listener])
     if server.problem:
@@ -147,13 +147,11 @@ class StandaloneServer(ModelServer):
         Where the server listens.
     drain
         Seconds to go on answering after SIGTERM.
-    limits
-        What clients may take.
+    limits, admin
+        As for every server.
 
     Attributes
     ----------
-    admin, admin_listener
-        The server of the admin port, and where it listens.
     parent
         A file descriptor that ends when whoever started this process is gone.
     """
@@ -165,34 +163,24 @@ class StandaloneServer(ModelServer):
         address: tuple[str, int],
         drain: float,
         limits: Limits = Limits(),  # noqa: B008 - it is frozen
+        admin: AdminServer | None = None,
     ) -> None:
-        super().__init__(app, limits)
+        super().__init__(app, limits, admin=admin)
         self.problem = ""
-        self.admin: AdminServer | None = None
-        self.admin_listener: socket.socket | None = None
         self.parent: int | None = None
         self._folder = folder
         self._address = address
         self._drain = drain
         self._asking: asyncio.Task[None] | None = None
-        self._telling: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer, and to ask."""
         await super().startup(sockets)
         if self.parent is not None:
             asyncio.get_running_loop().add_reader(self.parent, self._end)
-        if self.admin is not None and self.admin_listener is not None:
-            self._telling = asyncio.create_task(self.admin.serve([self.admin_listener]))
-            _log.info("metrics on %s port %s", *self.admin_listener.getsockname())
+        if self._admin is not None:
+            _log.info("metrics on %s port %s", *self._admin.listener.getsockname())
         self._asking = asyncio.create_task(self._ask_golden_rows())
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End, and the admin port last."""
-        await super().shutdown(sockets)
-        if self.admin is not None and self._telling is not None:
-            self.admin.should_exit = True
-            await self._telling
 
     async def _ask_golden_rows(self) -> None:
         host, port = self._address

@@ -43,14 +43,24 @@ class Supervisor:
         Name of the model.
     listener
         The listening socket.
+    metrics
+        The listening socket of whoever reads metrics.
     url
         What callers ask, where that is not the socket's own address.
     """
 
-    def __init__(self, folder: ServingFolder, model: str, listener: socket.socket, url: str | None = None) -> None:
+    def __init__(
+        self,
+        folder: ServingFolder,
+        model: str,
+        listener: socket.socket,
+        metrics: socket.socket | None = None,
+        url: str | None = None,
+    ) -> None:
         self._folder = folder
         self._model = model
         self._listener = listener
+        self._metrics = metrics
         self._url = url
         self._address: tuple[str, int] = listener.getsockname()
         self._ending = False
@@ -115,7 +125,8 @@ class Supervisor:
 
     def _start(self, pointer: Pointer) -> None:
         try:
-            self._next = ServerProcess(pointer, self._listener, place=(str(self._folder.home), self._folder.slot))
+            place = str(self._folder.home), self._folder.slot
+            self._next = ServerProcess(pointer, self._listener, metrics=self._metrics, place=place)
         except OSError as error:
             self._next = None
             self._record_failure(pointer, f"no process could be started ({error})")
@@ -193,6 +204,7 @@ class Supervisor:
             pid=os.getpid(),
             url=self._url or f"http://{host}:{port}",
             port=port,
+            metrics_port=self._metrics.getsockname()[1] if self._metrics else None,
             state=state,
             ticket=self._pointer.ticket if self._pointer else "",
             model=self._model,

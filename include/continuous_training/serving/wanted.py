@@ -9,8 +9,8 @@ from pydantic import Field
 from continuous_training.core.duration import Duration
 from continuous_training.core.frozen import Frozen
 from continuous_training.core.window import Moment
+from continuous_training.deployers.base import PastAge
 from continuous_training.deployers.golden import LOOPBACK
-from continuous_training.serving.age import PastAge
 
 
 class Wanted(Frozen):

@@ -57,20 +57,12 @@ class Encoder:
         block[(block < self._low) | (block > self._high)] = nan
         return matrix
 
-    def row(self, columns: Columns) -> list[float] | None:
-        """Return the only row of `columns` as `matrix` does, in a fifth of its time; `None` when it is not a single row.
-
-        Each column must be a plain list for that.
-        """
-        if type(columns) is not dict:
-            return None
+    def row(self, given: Mapping[str, Any]) -> list[float]:
+        """Return one row as `matrix` does, in a fifth of its time."""
         try:
-            lists = [columns[name] for name in self._names]
-            values = [value for [value] in lists]
-        except (KeyError, TypeError, ValueError):  # a column is missing, is no list, or does not have one row
-            return None
-        if set(map(type, lists)) != {list}:
-            return None
+            values = [given[name] for name in self._names]
+        except KeyError as error:
+            raise _absent(*error.args) from None
         split = len(self._numeric)
         row = values[:split] if self._plain(values[:split]) else self._row_numbers(values)
         for (name, codes), value in zip(self._categorical, values[split:], strict=True):
@@ -80,7 +72,7 @@ class Encoder:
 
     def _plain(self, values: list[Any]) -> bool:
         """Tell whether these are the numbers already, as in most requests; all but the last line runs in C."""
-        if not set(map(type, values)) <= {float} or not all(map(isfinite, values)):
+        if not set(map(type, values)) <= {float} or not isfinite(sum(values)):
             return False
         return all(low <= values[place] <= high for place, low, high in self._ranged)
 
@@ -95,14 +87,18 @@ class Encoder:
 def column(columns: Columns, name: str) -> Any:
     """Return the values of one column; they have a length."""
     if name not in columns:
-        msg = f"column {name!r} is missing; give a value, or null, for every feature; a retry gives the same"
-        raise DataInvalid(msg)
+        raise _absent(name)
     values = columns[name]
     listed = hasattr(values, "__len__") and getattr(values, "ndim", 1) == 1
     if not listed or isinstance(values, str | bytes | Mapping | set):
         msg = f"column {name!r} must be one list of values, got {shown(values)}; a retry gives the same"
         raise DataInvalid(msg)
     return values
+
+
+def _absent(name: str) -> DataInvalid:
+    msg = f"column {name!r} is missing; give a value, or null, for every feature; a retry gives the same"
+    return DataInvalid(msg)
 
 
 def _rows(names: Sequence[str], found: Sequence[Any]) -> int:

@@ -25,7 +25,7 @@ from continuous_training.trainers import AnyTrainer, Preparation
 from continuous_training.trainers._preparation import column, missing, whole
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -120,25 +120,19 @@ class Bundle:
             As `Preparation.transform`, and when a row is so far from the training rows that its prediction is not a
             finite number.
         """
-        answers = self._answer_row(columns) or self._answer_rows(columns)
-        wrong = next((row for row, answer in enumerate(answers) if not _finite(answer)), None)
-        if wrong is not None:
-            msg = (
-                f"row {wrong} has no finite prediction; its numbers lie far outside the training rows; "
-                "correct them; a retry gives the same"
-            )
-            raise DataInvalid(msg)
-        return answers
-
-    def _answer_row(self, columns: Columns) -> list[Prediction] | None:
-        predict_row = getattr(self.estimator, "predict_row", None)
-        row = predict_row and self.manifest.preparation.transform_row(columns)
-        return [predict_row(row)] if predict_row and row else None
-
-    def _answer_rows(self, columns: Columns) -> list[Prediction]:
         predicted = self.predict(columns)
         answers: list[Prediction] = (predicted[:, 1] if len(self.manifest.classes) == BINARY else predicted).tolist()
+        _check_finite(answers)
         return answers
+
+    def answer_row(self, row: Mapping[str, Any]) -> Prediction:
+        """Return what `answer` does for one row, a value for each column; of LightGBM's models in a fifth of the time."""
+        predict_row = getattr(self.estimator, "predict_row", None)
+        if predict_row is None:
+            return self.answer({name: [value] for name, value in row.items()})[0]
+        answer: Prediction = predict_row(self.manifest.preparation.transform_row(row))
+        _check_finite([answer])
+        return answer
 
     def contributions(self, columns: Columns) -> NDArray[Any]:
         """Return how much each feature moved each row's raw score, and at the end the score without any feature.
@@ -331,6 +325,16 @@ def _json_value(value: Any) -> bool | int | float | str | None:
         return None
     scalar: bool | int | float | str = value
     return scalar
+
+
+def _check_finite(answers: Sequence[Prediction]) -> None:
+    wrong = next((row for row, answer in enumerate(answers) if not _finite(answer)), None)
+    if wrong is not None:
+        msg = (
+            f"row {wrong} has no finite prediction; its numbers lie far outside the training rows; "
+            "correct them; a retry gives the same"
+        )
+        raise DataInvalid(msg)
 
 
 def _finite(answer: Prediction) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, model_validator
 
@@ -12,7 +12,7 @@ from continuous_training.core.frozen import Frozen
 from continuous_training.core.task import Features
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     import pandas as pd
@@ -153,9 +153,9 @@ class Preparation(Frozen):
         """
         return self._encoder.matrix(columns)
 
-    def transform_row(self, columns: Columns) -> list[float] | None:
-        """Return the only row of `columns` as `transform` does; `None` when there is not one in plain lists."""
-        return self._encoder.row(columns)
+    def transform_row(self, row: Mapping[str, Any]) -> list[float]:
+        """Return one row, a value for each column, as `transform` does."""
+        return self._encoder.row(row)
 
     @cached_property
     def _encoder(self) -> Encoder:

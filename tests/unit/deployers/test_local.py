@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from hashlib import sha256
 
 import httpx
@@ -177,6 +178,19 @@ def test_a_configured_port_is_used_and_a_change_of_it_followed(home):
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"http://127.0.0.1:{first}/ping")
     assert deploy(home, 2) == f"http://127.0.0.1:{second}"
+
+
+def test_metrics_and_the_age_of_a_model_are_as_the_model_file_says(home):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    told = release(1).model_copy(update={"data_cutoff": datetime(2024, 3, 1, tzinfo=UTC)})
+    deployer = Local(metrics_port=port, age={"maximum": "30 days"})
+    url = deployer.deploy(told, home / "bundles" / "a", settings=settings(home))
+    assert httpx.get(f"{url}/version").headers["ct-stale"] == "true"
+    assert "ct_server_model_stale{" in httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    assert deploy(home, 1) == url  # without the port for metrics
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"http://127.0.0.1:{port}/metrics")
 
 
 def test_a_port_that_is_taken_leaves_the_one_before_serving(home):

@@ -30,7 +30,7 @@ EXPECTED = {"distance": [733, None], "carrier": ["UA", "AA"]}
     ],
 )
 def test_every_form_of_the_same_rows_gives_the_same_columns(request_):
-    assert read_request(json.dumps(request_).encode(), NAMES).columns == EXPECTED
+    assert read_request(json.dumps(request_).encode(), NAMES).given == EXPECTED
 
 
 @pytest.mark.parametrize(
@@ -79,14 +79,22 @@ def test_a_wrong_request_is_refused_with_what_is_wrong(body, said):
         read_request(body, NAMES)
 
 
+@pytest.mark.parametrize("form", ["dataframe_records", "inputs", "instances"])
+def test_a_single_row_comes_as_it_is(form):
+    row = {"carrier": "UA", "distance": 733, "unknown": {}}
+    asked = read_request(json.dumps({form: [row]}).encode(), NAMES)
+    assert (asked.row, asked.rows) == (row, 1)
+    assert asked.columns(NAMES) == {"distance": [733], "carrier": ["UA"]}
+
+
 def test_no_rows_are_no_rows():
-    assert read_request(b'{"dataframe_records": []}', NAMES).columns == {"distance": [], "carrier": []}
+    assert read_request(b'{"dataframe_records": []}', NAMES).given == {"distance": [], "carrier": []}
 
 
 @pytest.mark.parametrize("form", ["instances", "dataframe_records"])
 def test_one_row_more_than_allowed_is_refused_with_both_numbers(form):
     rows = [{"distance": 1, "carrier": "UA"}] * (MAX_ROWS + 1)
-    assert len(read_request(json.dumps({form: rows[1:]}).encode(), NAMES).columns["carrier"]) == MAX_ROWS
+    assert len(read_request(json.dumps({form: rows[1:]}).encode(), NAMES).given["carrier"]) == MAX_ROWS
     with pytest.raises(TooManyRows, match=r"100,001 rows.*100,000"):
         read_request(json.dumps({form: rows}).encode(), NAMES)
 

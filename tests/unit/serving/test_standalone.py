@@ -249,21 +249,21 @@ def test_workers_share_the_port_and_metrics_tell_of_all_of_them(home):
             assert (answer.status_code, answer.headers["ct-stale"]) == (200, "true")
         assert ask(url, [{}]).status_code == 400
         text = httpx.get(f"{admin}/metrics").text
-        assert numbers(text, "ct_rows_total")[()] == 40
-        assert numbers(text, "ct_requests_total")["invocations", "2xx"] >= 41
-        assert numbers(text, "ct_refusals_total") == {("bad_request",): 1}
-        assert numbers(text, "ct_model_info") == {(load_digest(home), "1"): 1}
-        assert numbers(text, "ct_model_stale") == {(): 1}
-        assert numbers(text, "ct_model_age_seconds")[()] > 86400
-        assert numbers(text, "ct_prediction_score_count")[()] == 40
-        assert numbers(text, "ct_request_duration_seconds_bucket")["+Inf", "invocations"] >= 42
+        assert numbers(text, "ct_server_rows_total")[()] == 40
+        assert numbers(text, "ct_server_requests_total")["invocations", "2xx"] >= 41
+        assert numbers(text, "ct_server_refusals_total") == {("bad_request",): 1}
+        assert numbers(text, "ct_server_model_info") == {(load_digest(home), "1"): 1}
+        assert numbers(text, "ct_server_model_stale") == {(): 1}
+        assert numbers(text, "ct_server_model_age_seconds")[()] > 86400
+        assert numbers(text, "ct_server_prediction_score_count")[()] == 40
+        assert numbers(text, "ct_server_request_duration_seconds_bucket")["+Inf", "invocations"] >= 42
         assert httpx.get(f"{url}/metrics").status_code == 404
         assert httpx.get(f"{admin}/invocations").status_code == 404
         workers[0].kill()
         while len([worker for worker in psutil.Process(process.pid).children() if worker.status() != "zombie"]) < 2:
             pass
         assert httpx.get(f"{url}/ping").status_code == 200
-        assert numbers(httpx.get(f"{admin}/metrics").text, "ct_rows_total")[()] >= 40
+        assert numbers(httpx.get(f"{admin}/metrics").text, "ct_server_rows_total")[()] >= 40
         process.terminate()
         assert process.wait(60) == 0
     assert not [worker for worker in workers if worker.is_running()]

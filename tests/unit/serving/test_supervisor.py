@@ -6,14 +6,16 @@ import socket
 import subprocess
 import threading
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import psutil
 import pytest
 
+from continuous_training.deployers.base import Freshness
 from continuous_training.deployers.handover import ServingFolder
 from continuous_training.deployers.processes import environment, python
-from served_model import MODEL, ask, assert_nothing_runs, expected, make_rows, pointer, records, status_when
+from served_model import MODEL, ask, assert_nothing_runs, expected, listening, make_rows, pointer, records, status_when
 
 SWAPS = 10
 ROWS = make_rows(20)
@@ -39,6 +41,32 @@ def serve(home, fence, bundle="a"):
     """Move the pointer and return the status when the release is served."""
     ServingFolder(home, MODEL).write_pointer(pointer(home, fence, bundle))
     return status_when(home, lambda status: status.state == "ready" and status.fence == fence)
+
+
+def test_metrics_are_told_on_a_port_that_stays_while_releases_are_swapped(home):
+    with listening() as free:
+        port = free.getsockname()[1]
+    with supervising(home, "--metrics-port", str(port)):
+        for fence in (1, 2):
+            status = serve(home, fence)
+            assert status.metrics_port == port
+            assert ask(status.url, records(ROWS)).headers["ct-fence"] == str(fence)
+            while f'version="{fence}"' not in (told := httpx.get(f"http://127.0.0.1:{port}/metrics").text):
+                pass  # the one before may still end
+            assert f'ct_rows_total{{model="flights",version="{fence}"}} 20.0' in told
+
+
+def test_a_pointer_says_when_its_model_is_too_old(home):
+    cutoff = datetime.now(UTC) - timedelta(days=40)
+    with supervising(home):
+        for fence, past, code, stale in ((1, "flag", 200, "true"), (2, "refuse", 503, "true")):
+            told = pointer(home, fence).model_copy(
+                update={"data_cutoff": cutoff, "age": Freshness(maximum="30 days", past=past)}
+            )
+            ServingFolder(home, MODEL).write_pointer(told)
+            status = status_when(home, lambda status, fence=fence: status.state == "ready" and status.fence == fence)
+            answer = ask(status.url, records(ROWS))
+            assert (answer.status_code, answer.headers["ct-stale"]) == (code, stale)
 
 
 class Client(threading.Thread):

@@ -33,7 +33,7 @@ def test_values_of_every_datatype_come_as_they_are(datatype, data, shape):
     given = [[value] for value in data] if len(shape) == 2 else data
     for written in (data, given):
         asked = read(tensor(datatype=datatype, data=written, shape=shape), CARRIER)
-        assert asked.columns == {"distance": data, "carrier": ["UA", None]}
+        assert asked.given == {"distance": data, "carrier": ["UA", None]}
         assert asked.rows == 2
 
 
@@ -63,7 +63,7 @@ def test_values_of_every_datatype_come_as_they_are(datatype, data, shape):
 )
 def test_a_tensor_that_is_wrong_is_refused_with_its_name_and_the_row(told, said):
     if said is None:
-        assert read(tensor(**told), CARRIER).columns["distance"] == [1, 2]
+        assert read(tensor(**told), CARRIER).given["distance"] == [1, 2]
         return
     with pytest.raises(DataInvalid, match=said):
         read(tensor(**told), CARRIER)
