@@ -30,7 +30,6 @@ from continuous_training.serving.age import Age
 from continuous_training.serving.asked import MAX_EXPLAINED, Contributions, TooManyRows, check_rows
 from continuous_training.serving.exchange import CLOSE, JSON, Answer, Bodies, Gone, Hosts, Refused, Request
 from continuous_training.serving.meter import ROUTES, Board, Meter
-
 from continuous_training.trainers.bundle import score_bounds
 
 if TYPE_CHECKING:

@@ -36,7 +36,7 @@ from continuous_training.serving.meter import Board, Meter
 from continuous_training.serving.server import ModelServer, load_verified
 from continuous_training.serving.workers import Workers
 from continuous_training.storage import Store, folder_digest
-from continuous_training.trainers.bundle import MANIFEST
+from continuous_training.trainers.bundle import MANIFEST, score_bounds
 
 if TYPE_CHECKING:
     from types import FrameType
