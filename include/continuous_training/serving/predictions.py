@@ -187,7 +187,7 @@ class PredictionLog:
         """Delete the oldest segments, so that with the next one there are no more bytes than allowed."""
         found = []
         for entry in os.scandir(self._folder):
-            if entry.name.endswith((".jsonl", ".parquet")):
+            if entry.name.endswith((".jsonl", ".parquet", ".new")):
                 with suppress(FileNotFoundError):  # another process makes room too
                     state = entry.stat()
                     found.append((entry.name, entry.path, state.st_size, state.st_mtime))
