@@ -1,5 +1,6 @@
 """The prediction log: what a server writes, what survives its end, and what a reader gets back."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -93,6 +94,22 @@ def test_each_row_of_a_request_has_an_id_of_its_own(opened, folder):
         ("a#0", 1, 0.1),
         ("a#1", 2, 0.2),
     ]
+
+
+def test_many_rows_are_written_down_by_whoever_awaits_it_and_beside_others(opened, folder):
+    log, rows = opened(hash=("carrier",)), 5000
+    many = {"distance": [*range(rows)], "carrier": ["UA"] * rows}
+
+    async def together():
+        waiting = [log.record(answered(f"many{number}", many, [0.5] * rows)) for number in range(4)]
+        assert log.record(answered("one")) is None
+        await asyncio.gather(*waiting)
+
+    asyncio.run(together())
+    seen = read_predictions(folder)
+    assert (log.recorded, log.lost, len(seen)) == (5, 0, 4 * rows + 1)
+    assert [*seen["distance"][seen["ct_id"].str.startswith("many2#")]] == [*range(rows)]
+    assert seen["carrier"].nunique() == 1
 
 
 def test_no_predictions_are_an_empty_frame_with_the_logs_columns(folder):
