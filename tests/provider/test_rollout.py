@@ -52,7 +52,7 @@ def test_a_task_waits_in_the_triggerer_and_ends_with_the_rollout(spec: Any, depl
         assert second.do(tasks[name]).state == "success", name
     looks = [second.do(tasks["rollout"]), second.do(tasks["rollout"], resume=("execute", {"event": "now"}))]
     assert [str(look.state.value) for look in looks] == ["deferred", "deferred"]
-    assert looks[0].msg.classpath.endswith("TimeDeltaTrigger")
+    assert looks[0].msg.classpath.endswith("temporal.DateTimeTrigger")
     assert Ledger(f"sqlite:///{deployment / 'ledger.db'}").rollout("m").step == 0  # type: ignore[union-attr]
     assert main(["rollout", "m"]) == 0
     assert "watch: version 2." in capsys.readouterr().out

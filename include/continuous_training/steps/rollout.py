@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from continuous_training.settings import Settings
     from continuous_training.spec import ModelSpec
 
+LEASE_SECONDS = 600.0
+"""Without a look for so long, servers let the champion answer everything: whoever drives the rollout may be gone."""
+
 OUTCOME = "label"
 """Kind of the outcomes that quality is judged by."""
 
@@ -158,7 +161,7 @@ def _introduce(context: Context, version: str, bundle: str) -> str:
 def _plan(context: Context, record: RolloutRecord, champion: str, url: str) -> RolloutPlan:
     policy = context.spec.rollout
     assert policy is not None
-    return policy.plan(
+    plan = policy.plan(
         record.step,
         fence=record.fence,
         begun=record.started,
@@ -168,3 +171,4 @@ def _plan(context: Context, record: RolloutRecord, champion: str, url: str) -> R
         salt=record.run_key[:32],
         score_bounds=score_bounds(*load_description(context.bundle(record.bundle))),
     )
+    return plan.model_copy(update={"lease": LEASE_SECONDS})

@@ -128,7 +128,7 @@ def test_a_good_challenger_passes_shadow_and_canary_is_promoted_and_no_request_f
 def test_a_challenger_that_fails_is_rejected_and_no_client_notices(rolling: tuple[Deployment, Run]) -> None:
     deployment, run = rolling
     seen: Counter[str] = Counter()
-    spec = model(steps=[{"canary": "50%", "bake": "1 second"}], requests=2000)
+    spec = model(steps=[{"canary": "50%", "bake": "1 second"}], requests=2000, guards={"errors": {"margin": 0.01}})
     with clients(deployment, seen):
         assert looked(deployment, spec, run, "step 0")["answer"] == "watch"
         supervisor = ServingFolder(deployment.home, "m", CHALLENGER).supervisor()
