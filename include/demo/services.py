@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 import psutil
+import yaml
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +48,8 @@ class Services:
 
     home: Path
     dags: Path = ROOT / "dags"
+    changed: dict[str, Any] = field(default_factory=dict)
+    """Keys of the model files that are other here than in the project."""
     environment: dict[str, str] = field(default_factory=dict)
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     clients: list[Airflow] = field(default_factory=list)
@@ -57,6 +60,8 @@ class Services:
         self.end_leftovers()
         for folder in ("models", "expectations"):
             shutil.copytree(ROOT / "include" / folder, self.home / folder, dirs_exist_ok=True)
+        for file in self.models.glob("*.yaml"):
+            file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | self.changed, sort_keys=False))
         self.environment = self._environment()
         os.environ.update(
             {name: value for name, value in self.environment.items() if name.startswith(("CT_", "MLFLOW_"))}

@@ -54,4 +54,4 @@ def test_the_requests_of_the_page_are_answered(ports):
     assert json.loads(contributions)["contributions"]["columns"] == ["distance", "wind", "carrier"]
     named = set(re.findall(r"`(ct_\w+)`", PAGE.read_text()))
     assert len(named) > 8
-    assert not [name for name in named - {"ct_model_age_seconds"} if name not in metrics]
+    assert not [name for name in named - {"ct_server_model_age_seconds"} if name not in metrics]

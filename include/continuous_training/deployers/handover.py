@@ -36,8 +36,8 @@ class Pointer(Release):
     """
 
     folder: str = Field(description="Absolute path of the bundle.")
-    log: LogPolicy | None = Field(None, description="What is kept of its predictions; none keeps nothing.")
     age: Freshness = Field(default_factory=Freshness, description="When the model is too old, and what is done then.")
+    log: LogPolicy | None = Field(None, description="What is kept of its predictions; none keeps nothing.")
     ticket: str = Field(default_factory=lambda: uuid.uuid4().hex)
 
 

@@ -44,7 +44,6 @@ class Local(Deployer):
     log: LogPolicy | None = Field(
         None, description="What is kept of each prediction, in `predictions/<model>` below CT_HOME; none keeps nothing."
     )
-
     metrics_port: int | None = Field(
         None,
         ge=1,

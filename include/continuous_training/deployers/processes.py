@@ -59,11 +59,11 @@ class ServerProcess:
         A listening socket; the process gets a copy of it.
     log:
         Where its output goes; by default where the caller's own goes.
-    metrics:
-        A listening socket for whoever reads metrics; the process gets a copy of it.
     place:
         Home and slot of the model's serving folder, where rollouts are planned and predictions are logged; without it
         there are none.
+    metrics:
+        A listening socket for whoever reads metrics; the process gets a copy of it.
     """
 
     def __init__(
@@ -71,16 +71,16 @@ class ServerProcess:
         pointer: Pointer,
         listener: socket.socket,
         log: IO[bytes] | None = None,
-        metrics: socket.socket | None = None,
         place: tuple[str, str] = ("", ""),
+        metrics: socket.socket | None = None,
     ) -> None:
         self.pointer = pointer
         self.control, theirs = socket.socketpair()
         with theirs:
             passed = [each.fileno() for each in (listener, theirs, metrics) if each]
-            numbers = (*map(str, passed[:2]), pointer.model_dump_json(), *place, *map(str, passed[2:]))
+            told = (*map(str, passed[:2]), pointer.model_dump_json(), *place, *map(str, passed[2:]))
             self.process = subprocess.Popen(
-                python("serving.server", *numbers),
+                python("serving.server", *told),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
             os.setsid()
         else:
             _sign(lock, os.getpid())
-        Supervisor(folder, options.model, listener, metrics, options.url).run()
+        Supervisor(folder, options.model, listener, options.url, metrics).run()
     return 0
 
 
@@ -64,9 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--port", type=int, default=0, help="0 takes the last port again, or a free one (default: %(default)s)"
     )
+    parser.add_argument("--metrics-port", type=int, help="port where Prometheus reads /metrics (default: none)")
     parser.add_argument("--challenger", action="store_true", help="serve what answers beside the champion")
     parser.add_argument("--url", help="what callers ask, where that is not the host and the port")
-    parser.add_argument("--metrics-port", type=int, help="port where Prometheus reads /metrics (default: none)")
     parser.add_argument("--detach", action="store_true", help="return when a process left behind listens")
     return parser
 

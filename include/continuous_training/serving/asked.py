@@ -52,8 +52,13 @@ class Asked(NamedTuple):
     def columns(self, names: Sequence[str]) -> dict[str, list[Any]]:
         """Return each of the columns `names` as a list with one value for each row."""
         if self.row is None:
-            return self.given
+            return {name: _listed(values) for name, values in self.given.items()}
         return {name: [self.row[name]] for name in names if name in self.row}
+
+
+def _listed(values: Any) -> list[Any]:
+    """Return the values of a column as a list, where it came as an array with NaN for what is missing."""
+    return values if isinstance(values, list) else [None if value != value else value for value in values.tolist()]  # noqa: PLR0124
 
 
 class Contributions(NamedTuple):

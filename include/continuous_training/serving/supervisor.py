@@ -43,10 +43,10 @@ class Supervisor:
         Name of the model.
     listener
         The listening socket.
-    metrics
-        The listening socket of whoever reads metrics.
     url
         What callers ask, where that is not the socket's own address.
+    metrics
+        The listening socket of whoever reads metrics.
     """
 
     def __init__(
@@ -54,14 +54,14 @@ class Supervisor:
         folder: ServingFolder,
         model: str,
         listener: socket.socket,
-        metrics: socket.socket | None = None,
         url: str | None = None,
+        metrics: socket.socket | None = None,
     ) -> None:
         self._folder = folder
         self._model = model
         self._listener = listener
-        self._metrics = metrics
         self._url = url
+        self._metrics = metrics
         self._address: tuple[str, int] = listener.getsockname()
         self._ending = False
         self._pointer: Pointer | None = None
@@ -125,8 +125,8 @@ class Supervisor:
 
     def _start(self, pointer: Pointer) -> None:
         try:
-            place = str(self._folder.home), self._folder.slot
-            self._next = ServerProcess(pointer, self._listener, metrics=self._metrics, place=place)
+            place = (str(self._folder.home), self._folder.slot)
+            self._next = ServerProcess(pointer, self._listener, place=place, metrics=self._metrics)
         except OSError as error:
             self._next = None
             self._record_failure(pointer, f"no process could be started ({error})")

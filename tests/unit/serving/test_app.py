@@ -237,6 +237,11 @@ def test_what_is_answered_is_recorded_before_it_is_sent(bundle, later):
     invoke(watched, [{}])
     invoke(watched, headers={"ct-request-id": "golden-rows"})
     assert len(told) == 1
+    asked(watched, "POST", "/invocations", content=stream(ROWS), headers={"content-type": MEDIA_TYPE.decode()})
+    columns = told[1][0].columns
+    json.dumps(columns, allow_nan=False)
+    assert columns["carrier"] == [row["carrier"] for row in RECORDS]
+    assert [wind is None for wind in columns["wind"]] == [row["wind"] is None for row in RECORDS]
 
 
 def test_what_cannot_be_recorded_is_not_answered(bundle, caplog):
@@ -278,7 +283,7 @@ def test_many_large_bodies_at_once_are_told_to_come_again(bundle, monkeypatch):
     app = ModelApp(release(7), bundle, ["localhost"])
     answer = invoke(app, RECORDS[:10])
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-    assert invoke(app, []).status_code == 200  # what was refused is not held
+    assert {invoke(app, []).status_code for _ in range(20)} == {200}  # what was refused or answered is not held
 
 
 def test_each_request_is_counted_once_under_its_route(bundle):

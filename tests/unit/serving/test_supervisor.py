@@ -53,7 +53,7 @@ def test_metrics_are_told_on_a_port_that_stays_while_releases_are_swapped(home):
             assert ask(status.url, records(ROWS)).headers["ct-fence"] == str(fence)
             while f'version="{fence}"' not in (told := httpx.get(f"http://127.0.0.1:{port}/metrics").text):
                 pass  # the one before may still end
-            assert f'ct_rows_total{{model="flights",version="{fence}"}} 20.0' in told
+            assert f'ct_server_rows_total{{model="flights",version="{fence}"}} 20.0' in told
 
 
 def test_a_pointer_says_when_its_model_is_too_old(home):

@@ -200,6 +200,16 @@ def test_lists_and_frames_of_any_values_give_the_same_bits(rows):
     assert np.vstack(singles).tobytes() == np.vstack(quick).tobytes() == np.ascontiguousarray(whole).tobytes()
 
 
+@pytest.mark.parametrize("value", [np.inf, -np.inf, 1e308, 10**400, True, None, np.nan, -7.0])
+def test_a_number_at_the_edge_is_the_same_in_a_row_and_in_a_batch(value):
+    preparation = Preparation(
+        features=Features(numeric=("a", "b"), categorical=()), cleaning=Cleaning(ranges={"b": (0, None)}), categories={}
+    )
+    for row in ({"a": value, "b": 1.0}, {"a": 1.0, "b": value}, {"a": value, "b": value}):
+        whole = preparation.transform({name: [each] for name, each in row.items()})
+        assert np.array([preparation.transform_row(row)]).tobytes() == whole.tobytes()
+
+
 def test_a_row_without_a_column_is_refused():
     with pytest.raises(DataInvalid, match="column 'distance' is missing"):
         prepared(KNOWN).transform_row({"carrier": "AA"})
