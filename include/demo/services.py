@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 import psutil
+import yaml
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,16 +47,21 @@ class Services:
     """
 
     home: Path
-    models: Path = ROOT / "include" / "models"
     dags: Path = ROOT / "dags"
+    changed: dict[str, Any] = field(default_factory=dict)
+    """Keys of the model files that are other here than in the project."""
     environment: dict[str, str] = field(default_factory=dict)
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     clients: list[Airflow] = field(default_factory=list)
 
     def __enter__(self) -> Self:
-        """Start MLflow and Airflow and wait until both are healthy."""
+        """Start MLflow and Airflow, with a copy of the project's model files, and wait until both are healthy."""
         self.home.mkdir(parents=True, exist_ok=True)
         self.end_leftovers()
+        for folder in ("models", "expectations"):
+            shutil.copytree(ROOT / "include" / folder, self.home / folder, dirs_exist_ok=True)
+        for file in self.models.glob("*.yaml"):
+            file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | self.changed, sort_keys=False))
         self.environment = self._environment()
         os.environ.update(
             {name: value for name, value in self.environment.items() if name.startswith(("CT_", "MLFLOW_"))}
@@ -71,6 +79,11 @@ class Services:
     def __exit__(self, *_: object) -> None:
         """Stop everything."""
         self.stop()
+
+    @property
+    def models(self) -> Path:
+        """Return the folder of the model files."""
+        return self.home / "models"
 
     @property
     def airflow_url(self) -> str:
@@ -129,6 +142,7 @@ class Services:
             "AIRFLOW__CORE__PARALLELISM": "4",
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{api}/execution/",
             "AIRFLOW__CONTINUOUS_TRAINING__POLL_SECONDS": "1",
+            "AIRFLOW__CONTINUOUS_TRAINING__ALERT_TOKEN": secrets.token_urlsafe(24),
             "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__PORT": str(api),
             "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{api}",
@@ -217,6 +231,10 @@ class Airflow:
     def dag_exists(self, dag_id: str) -> bool:
         """Tell whether Airflow has parsed the DAG."""
         return self._client.get(f"/dags/{dag_id}").status_code == httpx.codes.OK
+
+    def has_task(self, dag_id: str, task_id: str) -> bool:
+        """Tell whether Airflow knows a DAG with this task."""
+        return self._client.get(f"/dags/{dag_id}/tasks/{task_id}").status_code == httpx.codes.OK
 
     def unpause(self, dag_id: str) -> None:
         """Let the DAG run."""

@@ -2,7 +2,7 @@
 
 A model of the flights that left New York in 2013 is trained on January and February. Then the following weeks land one
 by one, and Airflow watches, decides, retrains, judges and serves without anybody's help; twice somebody asks for a
-retraining. `DEMO_EXIT=1` ends when the story is complete, `DEMO_WEEKS` sets its length.
+retraining. At the end two challengers meet real requests. `DEMO_EXIT=1` ends when the story is complete, `DEMO_WEEKS` sets its length.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import flights
 import httpx
 import pandas as pd
+import rollouts
 
 from continuous_training.core.decisions import GateVerdict
 from continuous_training.ledger import Ledger
@@ -51,7 +52,7 @@ class Story:
 
     def __post_init__(self) -> None:
         self.settings = Settings.from_environment()
-        self.spec = load_spec(ROOT / "include" / "models" / f"{MODEL}.yaml")
+        self.spec = load_spec(self.services.models / f"{MODEL}.yaml")
         self.ledger = Ledger(self.settings.ledger)
         self.store = Store(self.settings.artefacts)
         self.airflow = self.services.airflow()
@@ -79,6 +80,10 @@ class Story:
         self.compare()
         self.answer()
         self.check()
+
+    def roll_out(self) -> None:
+        """Let two challengers meet real requests."""
+        rollouts.roll_out(self)
 
     def first_champion(self) -> None:
         """January and February land; the schedule's last missed tick trains the first champion."""
@@ -132,7 +137,7 @@ class Story:
             self.say(f"    {rule.outcome.value:<13}{rule.name}: {rule.text}")
         self.say(f"  verdict: {record.outcome} - {record.text}")
         if record.outcome == "promoted":
-            served = wait_until(self._served, "the new champion answering", 60)
+            served = wait_until(self.served, "the new champion answering", 60)
             self.say(f"  version {served['version']} answers on {served['url']}")
 
     def ask(self, text: str) -> None:
@@ -178,7 +183,7 @@ class Story:
 
     def answer(self) -> None:
         """Ask the served champion about one flight, in MLflow's request format."""
-        served = self._served()
+        served = self.served()
         assert served is not None
         flight = json.loads(self.rows.drop(columns=["late"]).iloc[[-1]].to_json(orient="records", date_format="iso"))
         response = httpx.post(f"{served['url']}/invocations", json={"dataframe_records": flight}, timeout=10)
@@ -222,7 +227,12 @@ class Story:
                 return record
         return None
 
-    def _served(self) -> dict[str, Any] | None:
+    def outcome(self, key: str) -> str | None:
+        """Return how a run ended."""
+        return self.ledger.run(key).outcome
+
+    def served(self) -> dict[str, Any] | None:
+        """Return what answers, once that is the ledger's champion."""
         from continuous_training.deployers.local import served
 
         champion = self.ledger.champion(MODEL)
@@ -256,6 +266,7 @@ def main() -> int:
         )
         try:
             story.tell()
+            story.roll_out()
         except Exception as error:  # noqa: BLE001 - whatever broke the story is its result
             print(f"the story broke: {type(error).__name__}: {error}\nlogs: {home}", file=sys.stderr, flush=True)
             return 1

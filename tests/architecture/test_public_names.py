@@ -18,7 +18,7 @@ PROVIDER = {
     "hooks": {"ContinuousTrainingHook", "MLflowHook"},
     "operators": {
         "CollectDataOperator", "DecideRetrainingOperator", "DeployChampionOperator", "EvaluateChallengerOperator", "PlanRunOperator",
-        "PrepareFeaturesOperator", "PromoteChallengerOperator", "ScoreWindowOperator", "StepOperator", "TrainChallengerOperator",
+        "PrepareFeaturesOperator", "PromoteChallengerOperator", "RolloutOperator", "ScoreWindowOperator", "StepOperator", "TrainChallengerOperator",
         "ValidateDataOperator",
     },
     "sensors": {"DriftSensor", "NewWindowSensor"},

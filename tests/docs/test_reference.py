@@ -32,7 +32,7 @@ def test_the_committed_reference_is_what_the_code_says() -> None:
 def test_a_changed_and_a_forgotten_page_are_found_and_put_right(tmp_path: Path) -> None:
     (tmp_path / "build.py").symlink_to(ROOT / "docs" / "build.py")
     (tmp_path / "reference").mkdir()
-    for page in (ROOT / "docs" / "reference").glob("*.md"):
+    for page in (ROOT / "docs" / "reference").iterdir():
         (tmp_path / "reference" / page.name).write_text(page.read_text())
     (tmp_path / "reference" / "cli.md").write_text("old")
     (tmp_path / "reference" / "gone.md").write_text("old")

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pytest
 import yaml
 
+import monitors
 from continuous_training import cli
 from continuous_training.core import errors
 from continuous_training.deployers.local import stop
@@ -115,12 +116,19 @@ def test_troubleshooting_tells_of_every_error_its_exit_code_and_what_a_retry_doe
 
 
 @each("yaml")
-def test_a_yaml_block_is_a_model_file_a_part_of_one_a_suite_or_a_manifest(fence: Fence, tmp_path: Path) -> None:
+def test_a_yaml_block_is_a_model_file_a_part_of_one_a_suite_a_manifest_or_prometheus_configuration(
+    fence: Fence, tmp_path: Path
+) -> None:
     content = yaml.safe_load(fence.text)
     if "apiVersion" in content:
         kubernetes_validate = pytest.importorskip("kubernetes_validate")
         for part in [content] if content["kind"] != "DaskCluster" else parts_of_dask(content["spec"]):
             kubernetes_validate.validate(part, kubernetes_validate.latest_version(), strict=True)
+        return
+    if {"groups", "scrape_configs"} & content.keys():
+        (tmp_path / "prometheus.yml").write_text(fence.text)
+        kind = "rules" if "groups" in content else "config"
+        subprocess.run([monitors.program("promtool"), "check", kind, tmp_path / "prometheus.yml"], check=True)
         return
     shutil.copytree(ROOT / "include" / "expectations", tmp_path / "expectations")
     (tmp_path / "models").mkdir()

@@ -5,6 +5,8 @@ One story is told (the same as `make demo`, shorter); the tests then look at wha
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,15 @@ import flights
 import httpx
 import psutil
 import pytest
+from clients import Clients
 from mlflow import MlflowClient
 from story import FIRST_CUTOFF, MODEL, WEEK, Story
 
+import monitors
 from continuous_training.deployers.local import served
+from continuous_training.ledger import RunRecord
 from continuous_training.registry import RUN_KEY
-from services import Services, wait_until
+from services import Services, free_ports, wait_until
 
 pytestmark = pytest.mark.e2e
 WEEKS = 5
@@ -31,7 +36,8 @@ ENDED = {"success", "failed"}
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     kept = dict(os.environ)
     home = tmp_path_factory.mktemp("story")
-    with Services(home) as services:
+    (port,) = free_ports(1)
+    with Services(home, changed={"deployment": {"kind": "local", "metrics_port": port}}) as services:
         told = Story(services, flights.flights(), weeks=WEEKS)
         told.tell()
         yield told
@@ -185,3 +191,49 @@ def test_broken_data_ends_the_run_before_training_and_the_champion_keeps_serving
     assert "critical check" in story.airflow.log(TRAIN, run_id, "validate", 1)
     assert (story.ledger.champion(MODEL), served(MODEL, story.services.home)["fence"]) == before
     assert story.ledger.runs(MODEL)[0].outcome == "failed"
+
+
+def test_an_alert_of_prometheus_retrains_once_and_every_panel_shows_data(story: Story, tmp_path: Path) -> None:
+    status = served(MODEL, story.services.home)
+    exporter = monitors.free_port()
+    command = [sys.executable, "-m", "continuous_training.cli", "metrics", "--listen", str(exporter)]
+    targets = {"continuous-training": f"127.0.0.1:{exporter}", "serving": f"127.0.0.1:{status['metrics_port']}"}
+    alert = {
+        "alert": "Asked",
+        "expr": f'ct_model_fence{{model="{MODEL}"}} > 0',
+        "labels": {"retrain": "true", "reason": "feedback"},
+        "annotations": {"summary": "somebody was served badly"},
+    }
+    token = story.services.environment["AIRFLOW__CONTINUOUS_TRAINING__ALERT_TOKEN"]
+    webhook = f"{story.services.airflow_url}/continuous-training/alerts"
+    rows = story.rows.drop(columns=["late"]).iloc[-200:]
+    with (
+        subprocess.Popen(command, env=story.services.environment) as metrics,
+        monitors.alertmanager(tmp_path, webhook=webhook, token=token) as alerts,
+        monitors.prometheus(tmp_path, targets, alerts=alerts, rules=[alert]) as prometheus,
+        Clients(status["url"], rows),
+    ):
+        try:
+            ended = wait_until(lambda: by_feedback(story, ended=True), "the retraining that the alert asked for", 240)
+            for file in sorted((monitors.MONITORING / "grafana" / "dashboards").glob("*.json")):
+                for panel in json.loads(file.read_text())["panels"]:
+                    for target in panel["targets"]:
+                        asked = target["expr"].replace("$model", MODEL)
+                        wait_until(lambda asked=asked: monitors.query(prometheus, asked), f"{file.name}: {asked}", 60)
+        finally:
+            metrics.terminate()
+    assert len(ended) == len(by_feedback(story)) == 1
+    assert ended[0].run.reason.text == "alert Asked: somebody was served badly"
+
+
+def by_feedback(story: Story, *, ended: bool = False) -> list[RunRecord]:
+    runs = [record for record in story.ledger.runs(MODEL) if record.run.reason and record.run.reason.kind == "feedback"]
+    return [record for record in runs if record.outcome] if ended else runs
+
+
+def test_a_sound_challenger_is_rolled_out_and_a_bad_one_rolled_back_under_real_requests(story: Story) -> None:
+    story.roll_out()
+    bad = story.ledger.rollout(MODEL)
+    assert (bad.answer, story.ledger.champion(MODEL).fence) == ("reject", bad.fence)
+    assert bad.counts.challenger.requests >= 1
+    assert story.ledger.verify() == []

@@ -162,6 +162,10 @@ def test_a_champion_answers_in_a_pod_as_in_training(cluster: Cluster) -> None:
     answer = cluster.ask("invocations", {"dataframe_records": records(ROWS)})["predictions"]
     expected = load_bundle(cluster.bundles["a"]).answer({name: ROWS[name] for name in FEATURES.columns})
     assert answer == pytest.approx(expected, rel=1e-9)
+    metrics = client.CoreV1Api(cluster.api).connect_get_namespaced_service_proxy_with_path(
+        f"{MODEL}:metrics", cluster.namespace.name, "metrics"
+    )
+    assert f'ct_server_requests_total{{model="{MODEL}",route="invocations",status="2xx",version="1"}}' in metrics
 
 
 def test_a_new_champion_takes_over_and_a_rollback_is_one_step(cluster: Cluster) -> None:
@@ -371,7 +375,7 @@ def test_kserve_gets_its_champion_and_one_that_does_not_get_ready_is_put_back(
     cluster: Cluster, kserve_installed: client.CustomObjectsApi
 ) -> None:
     at = ("serving.kserve.io", "v1beta1", cluster.namespace.name, "inferenceservices", MODEL)
-    deployer = KServe.model_validate(cluster.deployer().model_dump(exclude={"kind", "via", "service_monitor"}))
+    deployer = KServe.model_validate(cluster.deployer().model_dump(include={*KServe.model_fields} - {"kind"}))
 
     def deploy(fence: int, seconds: str) -> str:
         release = Release(model=MODEL, version=str(fence), fence=fence, bundle=cluster.digests["a"])

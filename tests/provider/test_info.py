@@ -130,9 +130,9 @@ def test_airflow_knows_the_links_so_that_it_can_show_them() -> None:
     assert set(INFO["extra-links"]) <= set(ProvidersManager().extra_links_class_names)
 
 
-def test_the_ledger_is_hidden_in_airflow_s_configuration_page() -> None:
+def test_secrets_are_hidden_in_airflow_s_configuration_page() -> None:
     options = INFO["config"]["continuous_training"]["options"]
-    assert {name for name, option in options.items() if option.get("sensitive")} == {"ledger"}
+    assert {name for name, option in options.items() if option.get("sensitive")} == {"ledger", "alert_token"}
 
 
 def test_the_info_can_be_written_as_yaml_without_python_objects() -> None:

@@ -257,7 +257,8 @@ def test_a_detector_in_each_region_and_the_season_before_are_told() -> None:
 
 def test_the_steps_and_guards_of_a_rollout_are_told() -> None:
     steps = [{"shadow": "100%", "bake": "1 hour"}, {"ab": "50%", "bake": "2 days"}]
-    text = _explained(rollout={"steps": steps, "guards": {"latency": {"times": 2}, "quality": {"margin": 0.02}}})
+    rollout = {"steps": steps, "guards": {"latency": {"times": 2}, "quality": {"margin": 0.02}}}
+    text = _explained(rollout=rollout, deployment={"kind": "local", "log": {}})
     assert "- shadow 100%, for 1 hour at least - ab 50%, for 2 days at least, until the guard quality has shown" in text
     assert "The challenger may not fail more often than the champion." in text
     assert "times 2" in text

@@ -73,9 +73,8 @@ def test_whatever_can_change_the_challenger_or_its_verdict_is_another_specificat
     [
         {"description": "Another text."},
         {"runner": {"kind": "kubernetes", "image": "ct:1"}},
-        {"deployment": {"kind": "local", "port": 8080}},
-        {"rollout": {"steps": [{"canary": "5%", "bake": "1 hour"}]}},
-        {"deployment": {"kind": "local", "log": {"sample": 0.1}}},
+        {"deployment": {"kind": "local", "port": 8080, "log": {"sample": 0.1}}},
+        {"rollout": {"steps": [{"canary": "5%", "bake": "1 hour"}]}, "deployment": {"kind": "local"}},
         {"retraining": {"schedule": "0 3 * * MON", "cooldown": "3 days"}},
         {"performance": [{"metric": "accuracy", "below": 0.6}]},
         {"metrics": [COST], "performance": [{"metric": "delay_cost", "above": 0.6}]},

@@ -188,6 +188,11 @@ def _operate_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParse
     rollback.add_argument("--to", type=int, help="version to go back to (default: the one before)")
     rollback.add_argument("--reason", type=sentence, required=True)
 
+    rollout = commands.add_parser("rollout", help="say where a model's newest rollout stands, or end it")
+    rollout.add_argument("model")
+    rollout.add_argument("--stop", type=sentence, metavar="REASON", help="reject the challenger now")
+    rollout.add_argument("--json", action="store_true")
+
     reconcile = commands.add_parser("reconcile", help="let MLflow and what serves show what the ledger says")
     reconcile.add_argument("model", nargs="?", help="default: every model")
 

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from continuous_training.cli.models import load_model
+from continuous_training.core.errors import UsageError
 from continuous_training.ledger import Ledger
 from continuous_training.settings import Settings
 from continuous_training.spec import load_specs
 from continuous_training.steps.reconcile import reconcile as reconcile_model
+from continuous_training.steps.rollout import stop as stop_rollout
 
 if TYPE_CHECKING:
     import argparse
@@ -64,6 +66,26 @@ def rollback(options: argparse.Namespace) -> int:
     return 0
 
 
+def rollout(options: argparse.Namespace) -> int:
+    """Say where a model's newest rollout stands, or end the one that goes on."""
+    settings = Settings.from_environment()
+    spec = load_model(options.model, settings)
+    record = Ledger(settings.ledger).rollout(spec.model)
+    if options.stop is not None:
+        record = stop_rollout(spec, settings, options.stop)
+        if record is None:
+            raise UsageError(f"no rollout of {spec.model} goes on, so there is nothing to stop; a retry gives the same")
+    if options.json:
+        print("null" if record is None else record.model_dump_json(indent=1))
+    elif record is None:
+        print(f"{spec.model} has had no rollout", file=sys.stderr)
+    else:
+        print(f"{record.answer}: version {record.version}, since {record.started:%Y-%m-%d %H:%MZ}: {record.text}")
+        for rule in record.verdict.rules if record.verdict else ():
+            print(f"  {rule.name:<10}{rule.outcome.value:<14}{rule.text}")
+    return 0
+
+
 def reconcile(options: argparse.Namespace) -> int:
     """Project the ledger of one model, or of all."""
     settings = Settings.from_environment()
@@ -97,6 +119,7 @@ def _table(title: str, rows: list[dict[str, Any]], columns: Callable[[dict[str, 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "history": history,
     "rollback": rollback,
+    "rollout": rollout,
     "reconcile": reconcile,
     "verify": verify,
 }

@@ -24,7 +24,9 @@ def outcomes(options: argparse.Namespace) -> int:
     settings = Settings.from_environment()
     spec = load_model(options.model, settings)
     rows = _rows(options.file)
-    added = _predictions.add_outcomes(log_folder(Path(settings.home), spec.model), rows, datetime.now(UTC))
+    folder = log_folder(Path(settings.home), spec.model)
+    added = _predictions.add_outcomes(folder, rows, datetime.now(UTC))
+    _predictions.compact(folder)  # outcomes come now and then, and so does time for this
     print(f"{added} outcomes of {spec.model} were added", file=sys.stderr)
     return 0
 

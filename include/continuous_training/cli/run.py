@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from continuous_training.spec import ModelSpec
 
 GATE_SAID_NO, DRIFT_FOUND = 3, 5
+LOOK_SECONDS = 2.0
+"""Between two looks at a rollout."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -56,9 +58,22 @@ def _train(spec: ModelSpec, request: Request, settings: Settings) -> dict[str, A
         if name == "promote" and not _approved(spec, results["evaluate"].facts):
             _say("  not approved: nothing is promoted")
             planned = planned.model_copy(update={"dry_run": True})
+        if name == "promote" and spec.rollout is not None and not planned.dry_run:
+            _roll_out(spec, planned, settings)
         results[name] = _step(name, spec, planned, settings)
     facts = {"model": spec.model, "run": planned.key, **results["promote"].facts}
     return facts | ({"url": results["deploy"].facts["url"]} if "deploy" in results else {})
+
+
+def _roll_out(spec: ModelSpec, planned: Run, settings: Settings) -> None:
+    """Look at the rollout until it has ended."""
+    said = ""
+    while (facts := run_step("rollout", spec, planned, settings).facts)["answer"] == "watch":
+        if facts["text"] != said:
+            said = facts["text"]
+            _say(f"  rollout: {said}")
+        time.sleep(LOOK_SECONDS)
+    _say(f"  rollout: {facts['text']}")
 
 
 def _approved(spec: ModelSpec, evaluated: dict[str, Any]) -> bool:

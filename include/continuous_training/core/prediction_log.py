@@ -51,6 +51,14 @@ class LogPolicy(Frozen):
             raise ValueError(msg)
         return self
 
+    def keeps(self, column: str) -> bool:
+        """Tell whether the values of a column are kept as they are.
+
+        >>> LogPolicy(hash=("who",)).keeps("who"), LogPolicy(keep=("wind",)).keeps("wind")
+        (False, True)
+        """
+        return column not in (*self.hash, *self.drop) and (self.keep == "all" or column in self.keep)
+
     def samples(self, request_id: str) -> bool:
         """Tell whether a request is kept; the same id gives the same answer everywhere.
 

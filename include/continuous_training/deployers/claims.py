@@ -126,7 +126,11 @@ def _content(live: Manifest) -> dict[str, Any]:
 def _with(wanted: Manifest, content: dict[str, Any]) -> Manifest:
     """Return the object with another content, of which only what we set; the number of pods stays with the autoscaler."""
     of = wanted["metadata"]
-    annotations = {name: value for name, value in content["annotations"].items() if name in of["annotations"]}
+    annotations = {
+        name: value
+        for name, value in content["annotations"].items()
+        if name in of["annotations"] or (name.startswith(f"{OURS}/") and name != _BEFORE)
+    }
     left = {"replicas"} if wanted["kind"] == "Deployment" else set()
     spec = {name: value for name, value in content["spec"].items() if name not in left}
     return {**wanted, "metadata": {**of, "annotations": annotations}, "spec": spec}

@@ -80,7 +80,9 @@ class Guards(Frozen):
 
     errors: ErrorGuard = ErrorGuard()
     latency: LatencyGuard | None = Field(None, description="The slowest answers, against a limit or the champion's.")
-    scores: ScoreGuard | None = Field(None, description="How the scores are distributed.")
+    scores: ScoreGuard | None = Field(
+        None, description="How the scores are distributed on the same requests, in shadow steps."
+    )
     quality: QualityGuard | None = Field(None, description="How good predictions with a known outcome were.")
 
     @property
@@ -133,6 +135,12 @@ class RolloutPolicy(Frozen):
             raise ValueError(msg)
         if any(step.mode == "ab" for step in self.steps) and self.guards.quality is None:
             msg = "an ab step passes by the guard quality; add guards: {quality: {margin: 0.01}} or make it a canary"
+            raise ValueError(msg)
+        if self.guards.scores and all(step.mode != "shadow" for step in self.steps):
+            msg = (
+                "the guard scores compares both versions on the same requests, which only a shadow step shows them; begin with "
+                "{shadow: 100%, bake: 1 hour} or remove the guard"
+            )
             raise ValueError(msg)
         shares = [step.share for step in self.steps if step.mode != "shadow"]
         if shares != sorted(shares):
@@ -202,7 +210,8 @@ class RolloutPolicy(Frozen):
         if seen.step >= len(self.steps):
             msg = f"step {seen.step} does not exist; the last of the rollout is {len(self.steps) - 1}"
             raise ValueError(msg)
-        guards = self._guarded(seen.champion, seen.challenger)
+        same = self.steps[seen.step].mode == "shadow"
+        guards = self._guarded(seen.champion, seen.challenger, same_requests=same)
         rules = (*guards, self._requests(seen), self._bake(seen, now), *self._shown(seen, guards))
         harm = next((rule for rule in guards if rule.outcome is Outcome.FAIL), None)
         waiting = next((rule for rule in rules[len(guards) :] if rule.outcome is not Outcome.PASS), None)
@@ -222,17 +231,19 @@ class RolloutPolicy(Frozen):
 
     def rehearsed(self, champion: VersionCounts, challenger: VersionCounts) -> RolloutVerdict:
         """Return whether a challenger that answered logged requests may meet real ones: reject it where a guard shows harm."""
-        guards = self._guarded(champion, challenger)
+        guards = self._guarded(champion, challenger, same_requests=True)
         harm = next((rule for rule in guards if rule.outcome is Outcome.FAIL), None)
         if harm:
             text = f"Reject the challenger before any client met it: on logged requests, {harm.text}."
             return _verdict("reject", 0, text, guards)
         return _verdict("watch", 0, f"Begin: {challenger.requests:,} logged requests showed no harm.", guards)
 
-    def _guarded(self, champion: VersionCounts, challenger: VersionCounts) -> tuple[Rule, ...]:
+    def _guarded(self, champion: VersionCounts, challenger: VersionCounts, *, same_requests: bool) -> tuple[Rule, ...]:
         # the rehearsal and each step are judged once, each by every guard
         alpha = self.alpha / (len(self.guards.watched) * (len(self.steps) + 1))
-        return tuple(guard.judge(champion, challenger, alpha) for guard in self.guards.watched)
+        # 5 % of the entities are other people with other scores: that two such groups differ says nothing of the versions
+        watched = (guard for guard in self.guards.watched if same_requests or not isinstance(guard, ScoreGuard))
+        return tuple(guard.judge(champion, challenger, alpha) for guard in watched)
 
     def _named(self, step: int) -> str:
         return f"{self.steps[step].mode} {100 * self.steps[step].share:g}%"

@@ -113,7 +113,7 @@ class LatencyGuard(Frozen):
 
 
 class ScoreGuard(Frozen):
-    """The challenger's scores may not be distributed all too differently from the champion's on the same kind of requests.
+    """The challenger's scores may not be distributed all too differently from the champion's on the same requests.
 
     The distance is the largest difference of the two cumulative distributions at the ends of the score buckets, which is
     Kolmogorov's and Smirnov's up to the buckets.

@@ -21,6 +21,7 @@ from continuous_training.provider.operators import (
     PlanRunOperator,
     PrepareFeaturesOperator,
     PromoteChallengerOperator,
+    RolloutOperator,
     ScoreWindowOperator,
     TrainChallengerOperator,
     ValidateDataOperator,
@@ -103,7 +104,8 @@ def build_train_dag(spec: ModelSpec, **arguments: Any) -> DAG:
         )
         deploy = _deploy_task(spec, plan, promote)
         approve = [_approval(spec)] if spec.promotion.approval == "always" else []
-        for earlier, later in pairwise([plan, *work, *approve, promote, deploy]):
+        rollout = [_rollout(spec, plan)] if spec.rollout is not None else []
+        for earlier, later in pairwise([plan, *work, *approve, *rollout, promote, deploy]):
             earlier >> later
     return dag
 
@@ -176,6 +178,16 @@ def _queued(spec: ModelSpec) -> dict[str, str]:
     allowed = configured_settings().allowed
     allowed.check(f"{spec.model}: airflow", spec.airflow.asked())
     return {"pool": spec.airflow.pool or allowed.pool} | ({"queue": spec.airflow.queue} if spec.airflow.queue else {})
+
+
+def _rollout(spec: ModelSpec, plan: PlanRunOperator) -> RolloutOperator:
+    return RolloutOperator(
+        task_id="rollout",
+        spec=spec,
+        run=plan.output,
+        doc_md=RolloutOperator.__doc__,
+        poll_seconds=configured_poll_seconds(),
+    )
 
 
 def _approval(spec: ModelSpec) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import Asset, BaseOperator
@@ -20,6 +21,7 @@ from continuous_training.provider.hooks import (
 from continuous_training.provider.links import DataDocsLink, MLflowRunLink, ModelVersionLink, result_links
 from continuous_training.provider.process import StepProcess, step_environment
 from continuous_training.provider.requests import request_of
+from continuous_training.provider.triggers import SETTLE_SECONDS
 from continuous_training.steps import STEPS
 
 if TYPE_CHECKING:
@@ -178,6 +180,40 @@ class PromoteChallengerOperator(StepOperator):
         """Return the promote step's result; `facts.outcome` is promoted, kept or dry_run."""
         result = super().execute(context)
         self.links = result_links(MLflowHook(self.mlflow_conn_id).public_url(), self.spec, result["facts"])
+        return result
+
+
+class RolloutOperator(StepOperator):
+    """Let a challenger that passed the gate meet real requests beside the champion, until that is decided.
+
+    Each look is one step process; between two looks the task waits in the triggerer and holds no worker. A look that was killed is
+    done again from the ledger's word. The task succeeds either way: `facts.answer` is promote, reject, or none where there was
+    nothing to compare with.
+
+    Parameters
+    ----------
+    poll_seconds:
+        Time between two looks. Servers let the champion answer everything when nobody has looked for ten minutes.
+    """
+
+    step = "rollout"
+
+    def __init__(self, *, poll_seconds: float = 60.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.poll_seconds = poll_seconds
+
+    def execute(self, context: Context, event: Any = None) -> dict[str, Any]:  # noqa: ARG002 - what the trigger says is the time
+        """Look; return the rollout's end, or wait for the next look."""
+        result = super().execute(context)
+        facts = result["facts"]
+        self.log.info("%s: %s", facts["answer"], facts["text"])
+        for rule in facts.get("rules", ()):
+            self.log.info("  %s", rule)
+        if facts["answer"] == "watch":
+            from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
+
+            wait = TimeDeltaTrigger(timedelta(seconds=max(self.poll_seconds, SETTLE_SECONDS)))
+            self.defer(trigger=wait, method_name="execute")
         return result
 
 

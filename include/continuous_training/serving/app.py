@@ -29,7 +29,8 @@ from continuous_training.serving import arrow, scoring, tensors
 from continuous_training.serving.age import Age
 from continuous_training.serving.asked import MAX_EXPLAINED, Contributions, TooManyRows, check_rows
 from continuous_training.serving.exchange import CLOSE, JSON, Answer, Bodies, Gone, Hosts, Refused, Request
-from continuous_training.serving.meter import ROUTES, Board, Meter, score_bounds
+from continuous_training.serving.meter import ROUTES, Board, Meter
+from continuous_training.trainers.bundle import score_bounds
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
@@ -132,7 +133,7 @@ class ModelApp:
         self._bundle = bundle
         self._hosts = Hosts(hosts)
         self._record = record
-        self._meter = meter or Meter(Board().block(), score_bounds(bundle))
+        self._meter = meter or Meter(Board().block(), score_bounds(bundle.manifest, bundle.golden))
         age = age or Age()
         self._stale_from = age.stale_from
         self._refused_from = age.stale_from if age.past == "refuse" else inf

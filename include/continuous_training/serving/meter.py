@@ -11,16 +11,18 @@ from http import HTTPStatus
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
+from continuous_training.trainers.bundle import SCORE_BUCKETS
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from continuous_training.trainers.bundle import Bundle, Prediction
+    from continuous_training.trainers.bundle import Prediction
 
 ROUTES = ("invocations", "infer", "health", "metadata", "unknown")
 CLASSES = ("2xx", "4xx", "5xx")
 SECONDS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 REFUSALS = (400, 404, 405, 413, 415, 500, 503)
-SCORES = 20
+SCORES = SCORE_BUCKETS - 1
 _MANY = 64
 _PLACES = {
     "requests": len(ROUTES) * len(CLASSES),
@@ -62,7 +64,7 @@ class Meter:
     cells
         Its block of the board.
     bounds
-        Upper bounds of the histogram of predictions, as `score_bounds` gives them.
+        Upper bounds of the histogram of predictions, as `score_bounds` of the bundle gives them.
     """
 
     def __init__(self, cells: memoryview[float], bounds: Sequence[float]) -> None:
@@ -132,17 +134,3 @@ def histogram(bounds: Sequence[float], counts: Sequence[float], total: float) ->
     Histogram(bounds=['0.5', '1.0', '+Inf'], counts=[2, 2, 3], total=3.5)
     """
     return Histogram([*map(repr, bounds), "+Inf"], list(accumulate(counts)), total)
-
-
-def score_bounds(bundle: Bundle) -> list[float]:
-    """Return 20 bounds for the predictions of a model.
-
-    For classes they divide 0 to 1, else the range of the golden predictions and a tenth of it on both sides.
-    """
-    if bundle.manifest.classes:
-        low, high = 0.0, 1.0
-    else:
-        golden = [score for score in bundle.golden.predictions if isinstance(score, float)] or [0.0]
-        margin = (max(golden) - min(golden)) / 10 or 1.0
-        low, high = min(golden) - margin, max(golden) + margin
-    return [low + (high - low) * step / SCORES for step in range(1, SCORES + 1)]

@@ -7,6 +7,7 @@ When the disk is full or cannot be written, requests are still answered; what wa
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import fcntl
 import hashlib
@@ -14,6 +15,7 @@ import json
 import logging
 import os
 import secrets
+import threading
 import time
 from contextlib import suppress
 from contextvars import ContextVar
@@ -22,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from continuous_training.core.prediction_log import LogPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from continuous_training.deployers.base import Release
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 
 SEGMENT_BYTES = 16 * 2**20
 SEGMENT_SECONDS = 3600.0
+FEW_ROWS = 100
+"""A request with more is written down in a thread, while others are answered."""
+
 PAUSE_SECONDS = 1.0
 """After a failure nothing is tried for so long, so that a full disk does not slow every answer."""
 
@@ -53,7 +58,7 @@ REASON: ContextVar[Reason] = ContextVar("reason", default=_CHAMPION)
 
 
 class PredictionLog:
-    """The segments of one server process. Use it from one thread.
+    """The segments of one server process.
 
     Parameters
     ----------
@@ -86,22 +91,32 @@ class PredictionLog:
         self._size = 0
         self._roll_at = 0.0
         self._pause_until = 0.0
+        self._lock = threading.Lock()
         self._hidden = frozenset((*policy.hash, *policy.drop))
         self._segment_bytes = min(SEGMENT_BYTES, policy.most_mb * 2**20 // 8)
 
-    def record(self, answered: Answered) -> None:
-        """Write down one request with its predictions; never raise."""
+    def record(self, answered: Answered) -> Awaitable[None] | None:
+        """Write down one request with its predictions, or return what does when it is awaited; neither ever raises."""
         if not self._policy.samples(answered.id):
-            return
+            return None
+        if len(answered.predictions) > FEW_ROWS:
+            return asyncio.to_thread(self._record, answered)
+        self._record(answered)
+        return None
+
+    def _record(self, answered: Answered) -> None:
         now = self._clock()
         try:
-            if self._file < 0 or self._size >= self._segment_bytes or now >= self._roll_at:
-                self._roll(now)
-            self._append(self._line(answered, now))
+            with self._lock:
+                if self._file < 0 or self._size >= self._segment_bytes or now >= self._roll_at:
+                    self._roll(now)
+            line = self._line(answered, now)
+            with self._lock:
+                self._append(line)
+                self.recorded += 1
         except Exception as error:  # noqa: BLE001 - whatever fails here, the client gets the answer
-            self._lose(error, now)
-        else:
-            self.recorded += 1
+            with self._lock:
+                self._lose(error, now)
 
     def close(self) -> None:
         """Let go of the segment, so that a reader may turn it into Parquet."""
@@ -117,10 +132,10 @@ class PredictionLog:
             len(answered.predictions) == 1
         ):  # most requests have one row, and a list around each value takes long to write
             columns = {name: values[0] for name, values in columns.items()}
-        text = _encode(columns)
+        text = _text(columns)
         digest = hashlib.blake2b(text.encode(), digest_size=_DIGEST_BYTES, key=self._key).hexdigest()
         if self._hidden or self._policy.keep != "all":
-            text = _encode(self._kept(columns))
+            text = _text(self._kept(columns))
         head = {
             "id": answered.id,
             "time": now,
@@ -172,7 +187,7 @@ class PredictionLog:
         """Delete the oldest segments, so that with the next one there are no more bytes than allowed."""
         found = []
         for entry in os.scandir(self._folder):
-            if entry.name.endswith((".jsonl", ".parquet")):
+            if entry.name.endswith((".jsonl", ".parquet", ".new")):
                 with suppress(FileNotFoundError):  # another process makes room too
                     state = entry.stat()
                     found.append((entry.name, entry.path, state.st_size, state.st_mtime))
@@ -200,6 +215,13 @@ class PredictionLog:
 
 class _Pausing(Exception):
     """The last failure is too recent to try again."""
+
+
+def _text(columns: dict[str, Any]) -> str:
+    """Return JSON, made column by column where there are many rows: other requests get their turn in between."""
+    if not isinstance(next(iter(columns.values()), None), list):
+        return _encode(columns)
+    return f"{{{','.join(f'{_encode(name)}:{_encode(values)}' for name, values in columns.items())}}}"
 
 
 def _key(path: Path) -> bytes:

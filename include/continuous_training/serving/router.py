@@ -101,7 +101,8 @@ class Router:
         """Answer one request, by the version that the plan says."""
         if self._clock() >= self._look_at:
             self._look()
-        if self._following is None or not self._concerns(scope):
+        following = self._following  # it may end while the body comes
+        if following is None or not self._concerns(scope):
             await self._pass_on(scope, receive, send)
             return
         body, receive = await read_body(receive)
@@ -109,7 +110,7 @@ class Router:
             await self._app(scope, receive, send)
             return
         routed = Routed(scope, receive, send, body, dict(scope["headers"]))
-        await self._route(self._following, routed)
+        await self._route(following, routed)
 
     def report(self) -> dict[str, Any]:
         """Return the plan in force and what all server processes have counted under it, as `GET /rollout` shows them."""

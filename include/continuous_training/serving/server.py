@@ -1,7 +1,7 @@
 """One server process: load a bundle, answer its golden rows, then answer requests on an inherited socket.
 
-Run as `python -m continuous_training.serving.server <socket> <control channel> <pointer> <home> <slot> [<socket for metrics>]`:
-file descriptors, JSON and a serving folder; `deployers/processes.py` starts it and says what the control channel means.
+Run as `python -m continuous_training.serving.server <socket> <control channel> <pointer> <home> <slot> [<socket for metrics>]`: file
+descriptors, JSON and a serving folder, or two empty texts; `deployers/processes.py` starts it and says what the control channel means.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from continuous_training.serving.admin import AdminApp, AdminServer, Metrics
 from continuous_training.serving.age import Age
 from continuous_training.serving.app import ModelApp
 from continuous_training.serving.connections import BoundedProtocol, Limits
-from continuous_training.serving.meter import Board, Meter, score_bounds
+from continuous_training.serving.meter import Board, Meter
 from continuous_training.serving.predictions import PredictionLog
 from continuous_training.serving.router import Router
-from continuous_training.trainers.bundle import MANIFEST, load_bundle
+from continuous_training.trainers.bundle import MANIFEST, load_bundle, score_bounds
 
 if TYPE_CHECKING:
     from continuous_training.trainers.bundle import Bundle
@@ -126,7 +126,11 @@ class SupervisedServer(ModelServer):
     """A server that reports on the control channel when it is ready and obeys it afterwards."""
 
     def __init__(
-        self, app: ModelApp, control: socket.socket, front: Router | None = None, admin: AdminServer | None = None
+        self,
+        app: ModelApp,
+        control: socket.socket,
+        front: Router | None = None,
+        admin: AdminServer | None = None,
     ) -> None:
         super().__init__(app, front=front, admin=admin)
         self._control = control
@@ -153,7 +157,7 @@ class SupervisedServer(ModelServer):
         self.should_exit = True
 
 
-def main(
+def main(  # what another process was started with
     listener_number: str, control_number: str, pointer_text: str, home: str, slot: str, metrics_number: str = ""
 ) -> int:
     """Answer requests until told to end."""
@@ -168,14 +172,14 @@ def main(
         control.send(f"{type(error).__name__}: {error}".encode()[:REPORT_BYTES])
         return 1
     host = listener.getsockname()[0]
+    board, bounds = Board(), score_bounds(bundle.manifest, bundle.golden)
+    age = Age(data_cutoff=pointer.data_cutoff, **dict(pointer.age))
     hosts = [host, "localhost"] if host == LOOPBACK else ["*"]
     log = None
     if home and pointer.log is not None:
         log = PredictionLog(log_folder(Path(home), pointer.model), pointer, pointer.log)
-    board, bounds = Board(), score_bounds(bundle)
-    age = Age(data_cutoff=pointer.data_cutoff, **dict(pointer.age))
-    meter = Meter(board.block(), bounds)
-    app = ModelApp(pointer, bundle, hosts, log.record if log else None, meter=meter, age=age)
+    record = log.record if log else None
+    app = ModelApp(pointer, bundle, hosts, record, meter=Meter(board.block(), bounds), age=age)
     front = Router(app, pointer.fence, hosts, ServingFolder(Path(home), pointer.model, slot)) if home else None
     admin = None
     if metrics_number:

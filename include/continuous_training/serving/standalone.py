@@ -32,11 +32,11 @@ from continuous_training.serving.admin import AdminApp, AdminServer, Metrics
 from continuous_training.serving.age import Age
 from continuous_training.serving.app import ModelApp
 from continuous_training.serving.connections import Limits
-from continuous_training.serving.meter import Board, Meter, score_bounds
+from continuous_training.serving.meter import Board, Meter
 from continuous_training.serving.server import ModelServer, load_verified
 from continuous_training.serving.workers import Workers
 from continuous_training.storage import Store, folder_digest
-from continuous_training.trainers.bundle import MANIFEST
+from continuous_training.trainers.bundle import MANIFEST, score_bounds
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -109,7 +109,7 @@ def _answer(wanted: Wanted, folder: Path, listener: socket.socket, door: AdminDo
         import_module("pyarrow")  # so that the first batch need not wait for it
     release = _release(wanted, folder, bundle.manifest)
     age = Age(data_cutoff=release.data_cutoff, maximum=wanted.max_age, past=wanted.past_max_age)
-    bounds = score_bounds(bundle)
+    bounds = score_bounds(bundle.manifest, bundle.golden)
     own = () if wanted.host == _ANY_ADDRESS else (wanted.host,)
     hosts = [LOOPBACK, "localhost", *own, *wanted.hosts]
     app = ModelApp(release, bundle, hosts, meter=Meter(door.board.block(door.worker), bounds), age=age)

@@ -67,6 +67,16 @@ def read_predictions(folder: Path, window: Window | None = None) -> pd.DataFrame
     return pd.concat(frames, ignore_index=True).sort_values("ct_time", kind="stable", ignore_index=True)
 
 
+def read_recent(folder: Path, rows: int) -> pd.DataFrame:
+    """Return about the newest `rows` predictions, as `read_predictions`, and read no more segments than that takes."""
+    frames: list[pd.DataFrame] = []
+    for path in reversed(_segments(folder)):
+        if sum(map(len, frames)) >= rows:
+            break
+        frames.append(_read(path, None))
+    return _in_order(frames).tail(rows)
+
+
 def compact(folder: Path) -> int:
     """Turn the segments that no server writes any more into Parquet files, and return how many."""
     done = 0
@@ -269,6 +279,15 @@ def _read_lines(path: Path, window: Window | None) -> Iterator[dict[str, Any]]:
                 ) from error
             if window is None or window.start.timestamp() <= moment < window.end.timestamp():
                 yield record
+
+
+def _in_order(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    filled = [frame for frame in frames if len(frame)]
+    if not filled:
+        return pd.DataFrame({name: pd.Series(dtype="object") for name in OURS}).astype(
+            {"ct_time": "datetime64[ns, UTC]"}
+        )
+    return pd.concat(filled, ignore_index=True).sort_values("ct_time", kind="stable", ignore_index=True)
 
 
 def _rows(record: dict[str, Any]) -> Iterator[dict[str, Any]]:

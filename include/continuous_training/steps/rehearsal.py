@@ -18,8 +18,13 @@ if TYPE_CHECKING:
 
     from continuous_training.core.rollout import RolloutPlan
 
+REQUESTS = 1000
+"""Logged requests that a challenger answers."""
 
-def rehearse(plan: RolloutPlan, logged: pd.DataFrame, columns: Sequence[str], requests: int = 1000) -> RolloutCounts:
+
+def rehearse(
+    plan: RolloutPlan, logged: pd.DataFrame, columns: Sequence[str], requests: int = REQUESTS
+) -> RolloutCounts:
     """Send the newest logged requests to the challenger, one row each, and count as the router does in a shadow.
 
     The counts of the champion are what the log says of it: its scores, without failures or latency. What the challenger answers is

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from continuous_training.settings import Settings
     from continuous_training.spec import ModelSpec
 
+LEASE_SECONDS = 600.0
+"""Without a look for so long, servers let the champion answer everything: whoever drives the rollout may be gone."""
+
 OUTCOME = "label"
 """Kind of the outcomes that quality is judged by."""
 
@@ -112,18 +115,19 @@ def _look(context: Context, ledger: Ledger, record: RolloutRecord) -> RolloutRec
 
 
 def _rehearse(context: Context, ledger: Ledger, record: RolloutRecord, url: str) -> RolloutRecord:
-    """Let the challenger answer logged requests before a client's reaches it, where the deployment keeps a log."""
+    """Let the challenger answer logged requests before a client's reaches it, where the deployment keeps them whole."""
     spec, champion = context.spec, ledger.champion(context.spec.model)
-    folder = log_folder(Path(context.settings.home), spec.model)
-    if not folder.is_dir() or champion is None:
+    folder, log = log_folder(Path(context.settings.home), spec.model), getattr(spec.deployment, "log", None)
+    whole = log is not None and all(map(log.keeps, spec.features.columns))
+    if not whole or not folder.is_dir() or champion is None:
         return record
-    from continuous_training.sources._predictions import read_predictions
-    from continuous_training.steps.rehearsal import rehearse
+    from continuous_training.sources._predictions import read_recent
+    from continuous_training.steps.rehearsal import REQUESTS, rehearse
 
     assert spec.rollout is not None
     plan = _plan(context, record, champion.version, url)
     manifest, _ = load_description(context.bundle(record.bundle))
-    counts = rehearse(plan, read_predictions(folder), manifest.preparation.features.columns)
+    counts = rehearse(plan, read_recent(folder, 10 * REQUESTS), manifest.preparation.features.columns)
     verdict = spec.rollout.rehearsed(counts.champion, counts.challenger)
     return ledger.move_rollout(spec.model, record.run_key, verdict, counts, now=datetime.now(UTC))
 
@@ -134,8 +138,9 @@ def _with_outcomes(context: Context, record: RolloutRecord, champion: str, count
     folder = log_folder(Path(context.settings.home), context.spec.model)
     if policy is None or policy.guards.quality is None or not folder.is_dir():
         return counts
-    from continuous_training.sources._predictions import count_losses, join
+    from continuous_training.sources._predictions import compact, count_losses, join
 
+    compact(folder)
     window = Window(start=record.step_started, end=datetime.now(UTC))
     manifest, _ = load_description(context.bundle(record.bundle))
     losses = count_losses(join(folder, OUTCOME, window), policy.guards.quality, manifest.classes)
@@ -156,7 +161,7 @@ def _introduce(context: Context, version: str, bundle: str) -> str:
 def _plan(context: Context, record: RolloutRecord, champion: str, url: str) -> RolloutPlan:
     policy = context.spec.rollout
     assert policy is not None
-    return policy.plan(
+    plan = policy.plan(
         record.step,
         fence=record.fence,
         begun=record.started,
@@ -166,3 +171,4 @@ def _plan(context: Context, record: RolloutRecord, champion: str, url: str) -> R
         salt=record.run_key[:32],
         score_bounds=score_bounds(*load_description(context.bundle(record.bundle))),
     )
+    return plan.model_copy(update={"lease": LEASE_SECONDS})

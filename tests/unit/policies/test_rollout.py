@@ -85,6 +85,16 @@ def test_shown_harm_rejects_at_once_and_names_the_guard_with_its_numbers(guard, 
     assert {"errors", "latency", "scores", "quality", "requests", "bake"} == rules.keys()
 
 
+def test_scores_of_different_people_are_not_compared():
+    rollout = policy(guards=GUARDS)
+    old, new = counts(2000, loss=0.1), counts(2000, loss=0.1, score=0.8)
+    assert judged(rollout, old, new, step=0).answer == "reject"
+    canary = judged(rollout, old, new, step=1)
+    assert canary.answer == "watch"
+    assert "scores" not in {rule.name for rule in canary.rules}
+    assert rollout.rehearsed(old, new).answer == "reject"
+
+
 def test_what_only_looks_bad_is_watched_and_an_expired_rollout_rejected():
     few = judged(policy(), counts(2000), counts(20, errors=1), hours=10)
     assert (few.answer, few.step) == ("watch", 0)
@@ -146,7 +156,7 @@ def rejected(source, rollout, champion, challenger, looks):
 
 
 TIGHT = policy(
-    steps=[{"canary": 0.1, "bake": "1 hour"}],
+    steps=[{"shadow": 0.1, "bake": "1 hour"}],
     alpha=0.2,
     guards={"errors": {"margin": 0}, "latency": {"times": 1, "slack_ms": 0}, "scores": {"at_most": 0.01}},
 )
@@ -224,6 +234,7 @@ def test_impossible_counts_are_refused(wrong):
         ({"steps": [{"canary": "much", "bake": "1 hour"}]}, "valid number"),
         ({"steps": [{"canary": 0.5, "bake": "1 hour"}, {"canary": 0.1, "bake": "1 hour"}]}, "must not fall"),
         ({"steps": [{"ab": 0.5, "bake": "1 hour"}]}, "passes by the guard quality"),
+        ({"steps": STEPS[1:], "guards": {"scores": {"at_most": 0.1}}}, "only a shadow step shows them"),
         ({"at_most": "8 hours"}, "less than at_most"),
         ({"guards": {"latency": {}}}, "exactly one of times and at_most_ms"),
         ({"guards": {"latency": {"times": 2, "at_most_ms": 9}}}, "exactly one of times and at_most_ms"),

@@ -16,9 +16,9 @@ from continuous_training.core.task import Task
 from continuous_training.serving.age import Age
 from continuous_training.serving.app import Answered, ModelApp
 from continuous_training.serving.arrow import MEDIA_TYPE
-from continuous_training.serving.meter import Board, Meter, score_bounds
+from continuous_training.serving.meter import Board, Meter
 from continuous_training.trainers import LightGBM, Sklearn
-from continuous_training.trainers.bundle import load_bundle
+from continuous_training.trainers.bundle import load_bundle, score_bounds
 from served_model import FEATURES, make_rows, records, release, stream, train
 
 ROWS = make_rows(seed=3)
@@ -287,7 +287,7 @@ def test_many_large_bodies_at_once_are_told_to_come_again(bundle, monkeypatch):
 
 
 def test_each_request_is_counted_once_under_its_route(bundle):
-    board, bounds = Board(), score_bounds(bundle)
+    board, bounds = Board(), score_bounds(bundle.manifest, bundle.golden)
     app = ModelApp(release(7), bundle, ["localhost"], meter=Meter(board.block(), bounds))
     invoke(app, RECORDS[:100])
     invoke(app)

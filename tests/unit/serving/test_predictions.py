@@ -1,19 +1,25 @@
 """The prediction log: what a server writes, what survives its end, and what a reader gets back."""
 
+import asyncio
+import contextlib
 import json
 import os
 import resource
 import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import pytest
 from pydantic import ValidationError
 
 from continuous_training.core.errors import ArtefactCorrupt, DataInvalid
 from continuous_training.core.prediction_log import LogPolicy, log_folder
 from continuous_training.core.window import Window
+from continuous_training.deployers.processes import STARTUP_SECONDS, ServerProcess
 from continuous_training.policies.rollout_guards import QualityGuard
 from continuous_training.serving import predictions
 from continuous_training.serving.app import Answered
@@ -25,8 +31,9 @@ from continuous_training.sources._predictions import (
     join,
     read_outcomes,
     read_predictions,
+    read_recent,
 )  # fmt: skip
-from served_model import MODEL, release
+from served_model import MODEL, ask, listening, make_rows, pointer, records, release
 
 NOW = datetime(2013, 3, 1, tzinfo=UTC)
 COLUMNS = {"distance": [900.0], "wind": [None], "carrier": ["UA"]}
@@ -87,6 +94,22 @@ def test_each_row_of_a_request_has_an_id_of_its_own(opened, folder):
         ("a#0", 1, 0.1),
         ("a#1", 2, 0.2),
     ]
+
+
+def test_many_rows_are_written_down_by_whoever_awaits_it_and_beside_others(opened, folder):
+    log, rows = opened(hash=("carrier",)), 5000
+    many = {"distance": [*range(rows)], "carrier": ["UA"] * rows}
+
+    async def together():
+        waiting = [log.record(answered(f"many{number}", many, [0.5] * rows)) for number in range(4)]
+        assert log.record(answered("one")) is None
+        await asyncio.gather(*waiting)
+
+    asyncio.run(together())
+    seen = read_predictions(folder)
+    assert (log.recorded, log.lost, len(seen)) == (5, 0, 4 * rows + 1)
+    assert [*seen["distance"][seen["ct_id"].str.startswith("many2#")]] == [*range(rows)]
+    assert seen["carrier"].nunique() == 1
 
 
 def test_no_predictions_are_an_empty_frame_with_the_logs_columns(folder):
@@ -172,6 +195,18 @@ def test_a_window_is_read_from_both_forms(opened, folder, clock):
             compact(folder)
     window = Window(start=NOW + timedelta(hours=1), end=NOW + timedelta(hours=3))
     assert [*read_predictions(folder, window)["ct_id"]] == ["b", "c"]
+
+
+def test_the_newest_are_read_without_the_segments_before_them(opened, folder, clock):
+    for segment in range(3):
+        log = opened()
+        for number in range(4):
+            log.record(answered(f"{segment}{number}"))
+            clock.now += 1
+        log.close()
+    min(folder.glob("*.jsonl")).write_text("not read")
+    assert [*read_recent(folder, 5)["ct_id"]] == ["13", "20", "21", "22", "23"]
+    assert read_recent(folder.parent / "nowhere", 5).empty
 
 
 def test_a_new_segment_is_begun_after_an_hour_and_when_it_is_large(opened, folder, clock, monkeypatch):
@@ -350,3 +385,29 @@ def test_losses_of_several_classes_come_from_all_probabilities_and_an_outcome_of
     assert count_losses(joined, guard, classes=("a", "b", "c")) == {"3": guard.count([(0.04 + 0.09 + 0.25) / 2])}
     with pytest.raises(DataInvalid, match="an outcome is 'c', which is not one of the classes 'a', 'b'"):
         count_losses(joined, guard, classes=("a", "b"))
+
+
+def test_whatever_a_client_has_seen_is_in_the_log_after_the_server_was_killed(home):
+    seen, enough = [], threading.Event()
+
+    def ask_on(url):
+        with httpx.Client() as client, contextlib.suppress(httpx.HTTPError):
+            while True:
+                seen.append(ask(url, records(make_rows(1)), client).headers["ct-request-id"])
+                if len(seen) >= 300:
+                    enough.set()
+
+    served = pointer(home, 3).model_copy(update={"log": LogPolicy()})
+    with listening() as listener, ServerProcess(served, listener, place=(str(home), "")) as server:
+        assert server.report(STARTUP_SECONDS) == ""
+        with ThreadPoolExecutor() as threads:
+            for _ in range(4):
+                threads.submit(ask_on, f"http://127.0.0.1:{listener.getsockname()[1]}")
+            assert enough.wait(60)
+            server.process.kill()
+            server.process.wait()
+            listener.close()
+    logged = read_predictions(log_folder(home, MODEL))
+    assert len(seen) >= 300
+    assert {*seen} <= {*logged["ct_id"]}
+    assert {*logged["ct_reason"]} == {"champion"}

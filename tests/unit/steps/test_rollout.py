@@ -14,10 +14,15 @@ import pytest
 
 import small_deployment
 from continuous_training.core.errors import Conflict, UsageError
+from continuous_training.core.prediction_log import LogPolicy, log_folder
 from continuous_training.core.rollout import RolloutVerdict
 from continuous_training.core.run import Run
+from continuous_training.deployers import Local
+from continuous_training.deployers.base import Release
 from continuous_training.deployers.handover import CHALLENGER, ServingFolder
 from continuous_training.deployers.local import served, stop
+from continuous_training.serving.app import Answered
+from continuous_training.serving.predictions import PredictionLog
 from continuous_training.steps.rollout import stop as stop_rollout
 from small_deployment import Deployment, day
 
@@ -123,7 +128,7 @@ def test_a_good_challenger_passes_shadow_and_canary_is_promoted_and_no_request_f
 def test_a_challenger_that_fails_is_rejected_and_no_client_notices(rolling: tuple[Deployment, Run]) -> None:
     deployment, run = rolling
     seen: Counter[str] = Counter()
-    spec = model(steps=[{"canary": "50%", "bake": "1 second"}], requests=2000)
+    spec = model(steps=[{"canary": "50%", "bake": "1 second"}], requests=2000, guards={"errors": {"margin": 0.01}})
     with clients(deployment, seen):
         assert looked(deployment, spec, run, "step 0")["answer"] == "watch"
         supervisor = ServingFolder(deployment.home, "m", CHALLENGER).supervisor()
@@ -214,3 +219,22 @@ def test_a_first_champion_needs_no_rollout(deployment: Deployment) -> None:
     run, _ = deployment.train(spec, until="evaluate")
     assert deployment.step("rollout", spec, run).facts["answer"] == "none"
     assert deployment.step("promote", spec, run).facts["outcome"] == "promoted"
+
+
+def test_logged_requests_reject_a_challenger_before_a_client_meets_it_where_the_log_keeps_them_whole(
+    rolling: tuple[Deployment, Run],
+) -> None:
+    deployment, run = rolling
+    champion = Release(model="m", version="1", fence=1, bundle="b")
+    log = PredictionLog(log_folder(deployment.home, "m"), champion, LogPolicy())
+    for number in range(300):  # as a champion of another schema has answered them
+        log.record(Answered(str(number), {"wind": ["strong"], "carrier": ["a"]}, [0.5], "1"))
+    log.close()
+    spec = model()
+    hidden = spec.model_copy(update={"deployment": Local(log=LogPolicy(hash=("carrier",)))})
+    other = deployment.copy(deployment.home.parent / "other")
+    assert other.step("rollout", hidden, run).facts["answer"] == "watch"
+    stop_rollout(hidden, other.settings, "seen enough")
+    facts = deployment.step("rollout", spec, run).facts
+    assert facts["answer"] == "reject", facts
+    assert "before any client met it: on logged requests, failed requests: 300 of 300" in facts["text"]
