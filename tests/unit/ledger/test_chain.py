@@ -8,9 +8,10 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from continuous_training.core.rollout import RolloutCounts, RolloutVerdict
 from continuous_training.ledger import Ledger, chain, tables
 from continuous_training.ledger.chain import CHAINED, GENESIS, problems
-from ledger_parts import NOW, a_decision, prepare, promotion
+from ledger_parts import NOW, a_decision, key, prepare, promotion
 
 pytest_plugins = ["postgres"]
 
@@ -28,6 +29,11 @@ def filled(url: str) -> Ledger:
         ledger.record_projection("m", fence, target="registry", value=value, now=NOW)
     for day in (27, 34, 41):
         ledger.record_decision(*a_decision(day), now=NOW)
+    for number, answer in ((7, "reject"), (8, "promote")):
+        of = {"run_key": key(number), "fence": 3, "bundle": f"b{number:063x}", "version": f"4.{number}"}
+        ledger.begin_rollout("m", **of, now=NOW)
+        verdict = RolloutVerdict(answer=answer, step=1, text=answer)
+        ledger.move_rollout("m", key(number), verdict, RolloutCounts(plan="p"), now=NOW)
     return ledger
 
 
@@ -197,7 +203,7 @@ def test_the_same_number_in_two_tables_is_seen(connection: sa.Connection) -> Non
         ),
         (
             lambda c: c.execute(sa.delete(tables.decisions).where(tables.decisions.c.seq == 2)),
-            "m: rows 1 to 1 are there, ct_models counts 10",
+            "m: rows 1 to 1 are there, ct_models counts 14",
         ),
         (
             lambda c: c.execute(sa.update(tables.models).values(fence=9)),
