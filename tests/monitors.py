@@ -24,7 +24,7 @@ def program(name: str) -> str:
     """Return where a program is, or skip the test."""
     found = shutil.which(name) or shutil.which(name.removeprefix("prometheus-"))
     if found is None:
-        package = name if name.startswith("prometheus-") else "prometheus"
+        package = {"promtool": "prometheus", "amtool": "prometheus-alertmanager"}.get(name, name)
         pytest.skip(f"no {name} is installed (Debian: apt-get install {package})")
     return found
 
