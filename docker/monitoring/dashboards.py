@@ -62,6 +62,22 @@ DASHBOARDS: dict[str, tuple[str, list[Panel]]] = {
             Panel("Rows of the newest window", {"{{model}}": f"ct_window_rows{OF_MODEL}"}),
         ],
     ),
+    "rollout": (
+        "Rollouts",
+        [
+            Panel("A challenger meets real requests", {"{{model}}": f"ct_rollout_active{OF_MODEL}"}, kind="stat"),
+            Panel("Step of the newest rollout", {"{{model}}": f"ct_rollout_step{OF_MODEL}"}),
+            Panel("Rollouts that ended", {"{{model}} {{answer}}": f"ct_rollouts_total{OF_MODEL}"}),
+            Panel("Requests behind the newest verdict", {"{{model}} {{arm}}": f"ct_rollout_requests{OF_MODEL}"}),
+            Panel("Those that failed", {"{{model}} {{arm}}": f"ct_rollout_errors{OF_MODEL}"}),
+            Panel(
+                "Requests per second by version",
+                {"{{model}} {{version}}": f"ct:server_requests:rate5m{OF_MODEL}"},
+                "reqps",
+                help="Of the servers that Prometheus reads.",
+            ),
+        ],
+    ),
     "pipeline": (
         "Pipeline",
         [

@@ -78,6 +78,7 @@ class Models(Collector):
         yield from _looks(models)
         yield from _drift(models)
         yield from _performance(models)
+        yield from _rollouts(models)
         yield from _counts(models)
 
 
@@ -175,6 +176,28 @@ def _newer(one: PerformanceScore, other: PerformanceScore) -> bool:
     if one.window == other.window:
         return one.limited and not other.limited
     return one.window is None or (other.window is not None and one.window.end > other.window.end)
+
+
+def _rollouts(models: Iterable[Overview]) -> Iterator[Metric]:
+    goes_on = GaugeMetricFamily("ct_rollout_active", "1 while a challenger meets real requests.", labels=_MODEL)
+    step = GaugeMetricFamily("ct_rollout_step", "Step of the newest rollout, from 1.", labels=_MODEL)
+    labels = ["model", "arm"]
+    requests = GaugeMetricFamily(
+        "ct_rollout_requests", "Requests in the step that the newest verdict was made of.", labels=labels
+    )
+    errors = GaugeMetricFamily("ct_rollout_errors", "Those that failed.", labels=labels)
+    ended = CounterMetricFamily("ct_rollouts", "Rollouts that ended.", labels=["model", "answer"])
+    for each in models:
+        record = each.rollout
+        goes_on.add_metric([each.model], record is not None and not record.ended)
+        step.add_metric([each.model], 0 if record is None else record.step + 1)
+        for arm in ("champion", "challenger"):
+            counts = getattr(record.counts, arm) if record and record.counts else None
+            requests.add_metric([each.model, arm], counts.requests if counts else 0)
+            errors.add_metric([each.model, arm], counts.errors if counts else 0)
+        for answer in ("promote", "reject"):
+            ended.add_metric([each.model, answer], each.rollouts.get(answer, 0))
+    yield from (goes_on, step, requests, errors, ended)
 
 
 def _counts(models: Iterable[Overview]) -> Iterator[Metric]:

@@ -17,9 +17,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import monitors
 from continuous_training.core.decisions import Evidence, RetrainingDecision, RetrainingReason, Signal
+from continuous_training.core.rollout import RolloutCounts, RolloutVerdict, VersionCounts
 from continuous_training.core.scores import DriftScore, Estimate, PerformanceScore
 from continuous_training.ledger import Ledger
-from ledger_parts import NOW, a_run, promotion
+from ledger_parts import NOW, a_run, key, promotion
 
 pytestmark = pytest.mark.services
 HERE = Path(__file__).parent
@@ -56,6 +57,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         signals=(Signal(name="psi", kind="drift", state="fired", text="0.4"),),
     )  # fmt: skip
     ledger.record_decision(decision, evidence, now=NOW)
+    of = {"run_key": key(21), "fence": 1, "bundle": "b", "version": "2.x"}
+    ledger.begin_rollout("flights", **of, now=NOW)
+    counts = RolloutCounts(plan="p", challenger=VersionCounts(requests=300, errors=40))
+    verdict = RolloutVerdict(answer="reject", step=1, text="40 of 300 failed")
+    ledger.move_rollout("flights", key(21), verdict, counts, now=NOW)
     return home
 
 
@@ -102,6 +108,10 @@ def test_everything_that_is_told_has_bounded_labels_and_the_ledgers_numbers(home
     ended = ("ct_retrainings_total", flights, ("outcome", "failed"), ("reason", a_run(1).reason.kind))  # type: ignore[union-attr]
     assert samples[ended] == 2
     assert samples["ct_retraining_seconds_total", *ended[1:]] == 600
+    assert samples["ct_rollout_active", flights] == 0
+    assert samples["ct_rollout_step", flights] == 2
+    assert samples["ct_rollout_errors", ("arm", "challenger"), flights] == 40
+    assert samples["ct_rollouts_total", ("answer", "reject"), flights] == 1
     assert "odd" not in text
     assert "carrier" not in text
     assert {name for name, *_ in samples if ("model", "other") in _} >= {"ct_model_fence", "ct_model_info"}

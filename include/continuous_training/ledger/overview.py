@@ -13,6 +13,7 @@ from continuous_training.core.frozen import Frozen
 from continuous_training.core.window import Moment
 from continuous_training.ledger import tables
 from continuous_training.ledger.database import Database
+from continuous_training.ledger.rollouts import RolloutRecord, newest_rollout
 
 
 class Ended(Frozen):
@@ -35,6 +36,8 @@ class Overview(Frozen):
     decision: RetrainingDecision | None = Field(None, description="On the newest window.")
     evidence: Evidence | None = None
     episodes: tuple[EpisodeKind, ...] = Field((), description="Kinds of the episodes that are open.")
+    rollout: RolloutRecord | None = Field(None, description="The newest.")
+    rollouts: dict[str, int] = Field(default_factory=dict, description="Rollouts that ended, by answer.")
     champions: dict[str, int] = Field(default_factory=dict, description="Promotions and rollbacks.")
     answers: dict[str, int] = Field(default_factory=dict, description="Decisions by answer.")
     trainings: tuple[Ended, ...] = ()
@@ -44,7 +47,10 @@ class Overviews(Database):
     """All models at once."""
 
     def overview(self) -> tuple[Overview, ...]:
-        """Return every model that the ledger knows, by name, as one moment saw them; the queries do not grow in number."""
+        """Return every model that the ledger knows, by name, as one moment saw them.
+
+        The queries grow in number with the models that have had a rollout only.
+        """
         with self.read() as connection:
             known = [*connection.execute(sa.select(tables.models.c.model, tables.models.c.fence).order_by("model"))]
             champions = _newest(connection, tables.promotions, tables.promotions.c.fence)
@@ -56,6 +62,8 @@ class Overviews(Database):
             kinds = _counted(connection, tables.promotions.c.model, tables.promotions.c.kind)
             answers = _counted(connection, tables.decisions.c.model, tables.decisions.c.answer)
             trainings = _trainings(connection)
+            ends = _counted(connection, tables.rollouts.c.model, tables.rollouts.c.answer)
+            rollouts = {model: newest_rollout(connection, model) for model in ends}
         return tuple(
             Overview(
                 model=model,
@@ -64,6 +72,8 @@ class Overviews(Database):
                 champions=kinds[model],
                 answers=answers[model],
                 trainings=trainings[model],
+                rollout=rollouts.get(model),
+                rollouts={answer: count for answer, count in ends[model].items() if answer != "watch"},
                 **_champion(champions.get(model)),
                 **_look(decided.get(model)),
             )

@@ -104,12 +104,13 @@ class Rollouts(Database):
     def rollout(self, model: str, run_key: str | None = None) -> RolloutRecord | None:
         """Return the rollout of a run, or without one the newest of the model; `None` where there is none."""
         with self.read() as connection:
-            if run_key is None:
-                newest = _newest(connection, model)
-                if newest is None:
-                    return None
-                run_key = str(newest.run_key)
-            return _record(connection, model, run_key)
+            return newest_rollout(connection, model) if run_key is None else _record(connection, model, run_key)
+
+
+def newest_rollout(connection: sa.Connection, model: str) -> RolloutRecord | None:
+    """Return a model's newest rollout as one transaction sees it."""
+    newest = _newest(connection, model)
+    return None if newest is None else _record(connection, model, str(newest.run_key))
 
 
 def _newest(connection: sa.Connection, model: str) -> sa.Row[Any] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hmac
+import json
 import socket
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -113,28 +114,46 @@ class Metrics:
 
 
 class AdminApp:
-    """Tells metrics, to whoever has the token where there is one."""
+    """Tells metrics, and where a rollout stands, to whoever has the token where there is one.
 
-    def __init__(self, metrics: Metrics, token: str = "") -> None:
+    Parameters
+    ----------
+    metrics
+        What is told under `/metrics`.
+    token
+        What must be shown; empty asks for nothing.
+    rollout
+        Gives what is told under `/rollout` as JSON; none where no rollout can be.
+    """
+
+    def __init__(self, metrics: Metrics, token: str = "", rollout: Callable[[], dict[str, Any]] | None = None) -> None:
         self._metrics = metrics
         self._token = token
+        self._pages: dict[str, Callable[[], tuple[bytes, str]]] = {"/metrics": self._tell_metrics}
+        if rollout is not None:
+            self._pages["/rollout"] = lambda: (json.dumps(rollout()).encode(), "application/json")
 
     async def __call__(self, scope: Mapping[str, Any], _receive: object, send: Send) -> None:
         """Answer one request."""
-        from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
-
         status, body, media_type = HTTPStatus.OK, b"", "text/plain"
-        if scope["path"] != "/metrics":
-            status, body = HTTPStatus.NOT_FOUND, b"there is nothing here; use GET /metrics\n"
+        page = self._pages.get(scope["path"])
+        offered = f"use GET {' or '.join(self._pages)}\n".encode()
+        if page is None:
+            status, body = HTTPStatus.NOT_FOUND, b"there is nothing here; " + offered
         elif scope["method"] not in {"GET", "HEAD"}:
-            status, body = HTTPStatus.METHOD_NOT_ALLOWED, b"use GET /metrics\n"
+            status, body = HTTPStatus.METHOD_NOT_ALLOWED, offered
         elif not self._may_read(dict(scope["headers"]).get(b"authorization", b"")):
             status, body = HTTPStatus.UNAUTHORIZED, b"send the header Authorization: Bearer with the token\n"
         else:
-            body, media_type = generate_latest(self._metrics), CONTENT_TYPE_PLAIN_0_0_4
+            body, media_type = page()
         headers = [(b"content-type", media_type.encode()), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": int(status), "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+    def _tell_metrics(self) -> tuple[bytes, str]:
+        from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+
+        return generate_latest(self._metrics), CONTENT_TYPE_PLAIN_0_0_4
 
     def _may_read(self, given: bytes) -> bool:
         return not self._token or hmac.compare_digest(given, f"Bearer {self._token}".encode())

@@ -13,7 +13,6 @@ champion.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import re
 import time
@@ -123,13 +122,6 @@ class Router:
             "plan": plan.model_dump(mode="json"),
             "counts": self._folder.read_counts(plan).model_dump(mode="json"),
         }
-
-    async def admin(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
-        """Answer `GET /rollout`; put it where only operators come."""
-        body = json.dumps(self.report()).encode()
-        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
 
     async def close(self) -> None:
         """Wait for copies that are on their way, write down the counts and close connections."""

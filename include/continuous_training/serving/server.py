@@ -184,7 +184,9 @@ def main(  # what another process was started with
     admin = None
     if metrics_number:
         metrics = Metrics(pointer, board, bounds, age)
-        admin = AdminServer(AdminApp(metrics), socket.socket(fileno=int(metrics_number)))
+        admin = AdminServer(
+            AdminApp(metrics, rollout=front.report if front else None), socket.socket(fileno=int(metrics_number))
+        )
     SupervisedServer(app, control, front, admin).run(sockets=[listener])
     if log is not None:
         log.close()

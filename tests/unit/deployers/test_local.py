@@ -188,6 +188,7 @@ def test_metrics_and_the_age_of_a_model_are_as_the_model_file_says(home):
     url = deployer.deploy(told, home / "bundles" / "a", settings=settings(home))
     assert httpx.get(f"{url}/version").headers["ct-stale"] == "true"
     assert "ct_server_model_stale{" in httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    assert httpx.get(f"http://127.0.0.1:{port}/rollout").json() == {"plan": None, "counts": None}
     assert deploy(home, 1) == url  # without the port for metrics
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"http://127.0.0.1:{port}/metrics")

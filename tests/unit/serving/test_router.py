@@ -21,7 +21,10 @@ from continuous_training.core.rollout import RolloutPlan
 from continuous_training.deployers.handover import ServingFolder
 from continuous_training.deployers.processes import STARTUP_SECONDS, ServerProcess
 from continuous_training.serving import router, upstream
+from continuous_training.serving.admin import AdminApp, Metrics
+from continuous_training.serving.age import Age
 from continuous_training.serving.app import ModelApp
+from continuous_training.serving.meter import Board
 from continuous_training.serving.predictions import PredictionLog
 from continuous_training.serving.routed import first_value
 from continuous_training.serving.router import Router
@@ -475,15 +478,14 @@ def test_counts_of_several_processes_add_up_and_survive_their_end(rollout):
     assert rollout.folder.read_counts(plan).challenger.requests == 2
 
 
-def test_the_report_is_served_as_json(rollout):
+def test_the_report_is_served_as_json_beside_the_metrics(rollout):
     rollout.follow(rollout.plan())
-
-    async def answer(scope, receive, send):
-        await rollout.router.admin(scope, receive, send)
-
-    admin = Served(answer)
+    app = AdminApp(Metrics(release(3), Board(), (), Age()), "a token", rollout.report)
+    admin = Served(app)
     try:
-        told = httpx.get(f"{admin.url}/rollout").json()
+        told = httpx.get(f"{admin.url}/rollout", headers={"Authorization": "Bearer a token"}).json()
+        assert httpx.get(f"{admin.url}/rollout").status_code == 401
+        assert httpx.get(f"{admin.url}/counts").text == "there is nothing here; use GET /metrics or /rollout\n"
     finally:
         admin.stop()
     assert told == json.loads(json.dumps(rollout.report()))
