@@ -164,31 +164,44 @@ def violations(ledger: Ledger, won: list[Won]) -> list[str]:
 
 
 class Reports(NamedTuple):
-    """What the threads of one process were told."""
+    """What the threads of all processes were told."""
 
     won: list[Won]
     begun: list[int]
     decided: list[tuple[int, int]]
 
 
-def rival_process(url: str, number: int) -> Reports:
-    """Promote, begin the same runs and decide on the same windows as every other process, from four threads."""
-    ledger = Ledger(url)
-    won = promoters(
-        ledger, _RUNS + 1000 * (number + 1), threads=4, rounds=5, cutoff=lambda thread, turn: turn + thread % 3
-    )
-    runs = [a_run(_RUNS + n, RACE) for n in range(12)]
+def rival_promoters(url: str, number: int) -> list[Won]:
+    """Promote from four threads, as every other process does."""
+    first = _RUNS + 1000 * (number + 1)
+    return promoters(Ledger(url), first, threads=4, rounds=5, cutoff=lambda thread, turn: turn + thread % 3)
+
+
+def rival_beginners(url: str, _: int) -> list[int]:
+    """Begin the same runs as every other process, from four threads."""
+    ledger, runs = Ledger(url), [a_run(_RUNS + n, RACE) for n in range(12)]
     begun = in_threads(lambda _: [n for n, run in enumerate(runs) if ledger.begin_run(run, now=NOW)], 4)
-    windows = [a_decision(day, RACE, answer="yes") for day in range(8)]
+    return [n for some in begun for n in some]
+
+
+def rival_deciders(url: str, _: int) -> list[tuple[int, int]]:
+    """Decide on the same windows as every other process, from four threads."""
+    ledger, windows = Ledger(url), [a_decision(day, RACE, answer="yes") for day in range(8)]
     decided = in_threads(lambda _: [(n, ledger.record_decision(*w, now=NOW)) for n, w in enumerate(windows)], 4)
-    return Reports(won, [n for some in begun for n in some], [pair for some in decided for pair in some])
+    return [pair for some in decided for pair in some]
 
 
 def race(url: str, processes: int) -> Reports:
-    """Return what the threads of all processes were told."""
+    """Return what the threads of all processes were told; they race for one thing after the other.
+
+    A promotion ends episodes, so none may be on its way when they are opened.
+    """
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        reports = list(pool.map(rival_process, [url] * processes, range(processes)))
-    return Reports(*([one for report in reports for one in report[kind]] for kind in range(3)))
+
+        def told(rivals: Callable[[str, int], list[Any]]) -> list[Any]:
+            return [one for some in pool.map(rivals, [url] * processes, range(processes)) for one in some]
+
+        return Reports(*map(told, (rival_promoters, rival_beginners, rival_deciders)))
 
 
 # Victims: processes that die in the middle of a transaction.
