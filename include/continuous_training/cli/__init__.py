@@ -265,7 +265,10 @@ def _outcomes_parser(commands: argparse._SubParsersAction[argparse.ArgumentParse
 def _serve_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     serve = commands.add_parser("serve", help="answer requests with one bundle in the foreground, as in a container")
     serve.add_argument(
-        "bundle", nargs="?", help="folder of the bundle or package, or digest in the artefact store (or CT_BUNDLE)"
+        "bundle",
+        nargs="?",
+        help="a model, whose champion is served, the folder of a bundle or package, or a digest in the artefact store (or "
+        "CT_BUNDLE)",
     )
     serve.add_argument("--model", help="refuse a bundle of another model (or CT_MODEL)")
     serve.add_argument(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -37,4 +38,26 @@ def serve(options: argparse.Namespace) -> int:
         seen = "is not given" if first["type"] == "missing" else f"is {first['input']!r}: {first['msg']}"
         variable = f" or CT_{name.upper()}" if name in VARIABLES else ""
         raise UsageError(f"{name} {seen}; correct the argument{variable}; a retry gives the same") from None
-    return answer(wanted, Settings.from_environment())
+    settings = Settings.from_environment()
+    return answer(_champion(wanted, settings) if _MODEL.fullmatch(wanted.bundle) else wanted, settings)
+
+
+_MODEL = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def _champion(wanted: Wanted, settings: Settings) -> Wanted:
+    """Return what is wanted with the champion of the ledger in the place of a model's name, unless a folder has this name."""
+    if os.path.isdir(wanted.bundle) or _DIGEST.fullmatch(wanted.bundle):
+        return wanted
+    from continuous_training.ledger import Ledger  # the image of the server has no database driver, and needs none
+
+    champion = Ledger(settings.ledger).champion(wanted.bundle)
+    if champion is None:
+        raise UsageError(
+            f"{wanted.bundle} is no folder here, no digest and no model with a champion in the ledger; train one first, or name "
+            "the folder of a bundle; a retry gives the same"
+        )
+    known = champion.model_dump(include={"model", "version", "fence", "data_cutoff"})
+    told = wanted.model_dump(exclude_none=True, exclude_unset=True)
+    return Wanted.model_validate({**known, **told, "bundle": champion.bundle})
