@@ -21,7 +21,7 @@ PROVIDER = {
         "PrepareFeaturesOperator", "PromoteChallengerOperator", "RolloutOperator", "ScoreWindowOperator", "StepOperator", "TrainChallengerOperator",
         "ValidateDataOperator",
     },
-    "sensors": {"DriftSensor", "NewWindowSensor"},
+    "sensors": {"DriftSensor", "NewWindowSensor", "RolloutSensor"},
     "triggers": {"WindowTrigger"},
     "links": {"DataDocsLink", "MLflowRunLink", "ModelVersionLink"},
 }  # fmt: skip

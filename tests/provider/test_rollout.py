@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
+from airflow.sdk import DAG
 
 import small_model
 from airflow_worker import Worker, dag_run
@@ -13,6 +14,7 @@ from continuous_training.cli import main
 from continuous_training.deployers.local import stop
 from continuous_training.ledger import Ledger
 from continuous_training.provider.dags import build_train_dag
+from continuous_training.provider.sensors import RolloutSensor
 from continuous_training.spec import load_spec
 
 pytestmark = pytest.mark.provider
@@ -54,11 +56,17 @@ def test_a_task_waits_in_the_triggerer_and_ends_with_the_rollout(spec: Any, depl
     assert [str(look.state.value) for look in looks] == ["deferred", "deferred"]
     assert looks[0].msg.classpath.endswith("temporal.DateTimeTrigger")
     assert Ledger(f"sqlite:///{deployment / 'ledger.db'}").rollout("m").step == 0  # type: ignore[union-attr]
+    with DAG("waiting", schedule=None):
+        sensor = RolloutSensor(task_id="nothing_rolls", model="m")
+    other = Worker()
+    assert str(other.do(sensor).state.value) == "deferred"
     assert main(["rollout", "m"]) == 0
     assert "watch: version 2." in capsys.readouterr().out
     assert main(["rollout", "m", "--stop", "enough seen"]) == 0
     assert second.do(tasks["rollout"], resume=("execute", {"event": "now"})).state == "success"
     assert second.result("rollout")["facts"]["answer"] == "reject"
+    assert other.do(sensor, resume=("execute", {"event": "now"})).state == "success"
+    assert other.result("nothing_rolls")["text"] == "Stopped by hand: enough seen"
     assert second.do(tasks["promote"]).state == "success"
     assert second.result("promote")["facts"]["outcome"] == "kept"
     assert str(second.do(tasks["deploy"]).state.value) == "skipped"

@@ -1,16 +1,17 @@
-"""Wait for the next complete window, or for drift, without holding a worker slot."""
+"""Wait for the next complete window, for drift, or for the end of a rollout, without holding a worker slot."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.sdk import BaseSensorOperator
+from airflow.sdk import BaseOperator, BaseSensorOperator
 from airflow.triggers.base import StartTriggerArgs
 
 from continuous_training.core.run import Request
 from continuous_training.provider.hooks import ContinuousTrainingHook, MLflowHook
 from continuous_training.provider.operators import StepOperator, planned_run
-from continuous_training.provider.triggers import WindowTrigger
+from continuous_training.provider.triggers import SETTLE_SECONDS, WindowTrigger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,3 +115,50 @@ class DriftSensor(StepOperator):
             end_task=False,
         )
         self.defer(trigger=trigger, method_name="execute_complete")
+
+
+class RolloutSensor(BaseOperator):
+    """Succeed when no rollout of a model goes on; for DAGs that must not change anything meanwhile.
+
+    Whatever drives the rollout, `<model>.train` or a hand-written DAG, writes its steps to the ledger, which is all that is read here.
+    Between two looks the sensor waits in the triggerer.
+
+    Parameters
+    ----------
+    model:
+        Name of the model.
+    poll_seconds:
+        Time between two looks at the ledger.
+    continuous_training_conn_id, mlflow_conn_id:
+        Connections of the deployment; the configuration is used where they do not exist.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        poll_seconds: float = 60.0,
+        continuous_training_conn_id: str = ContinuousTrainingHook.default_conn_name,
+        mlflow_conn_id: str = MLflowHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.model = model
+        self.poll_seconds = poll_seconds
+        self.continuous_training_conn_id = continuous_training_conn_id
+        self.mlflow_conn_id = mlflow_conn_id
+
+    def execute(self, context: Context, event: Any = None) -> dict[str, Any] | None:  # noqa: ARG002 - what the trigger says is the time
+        """Return how the newest rollout ended, or nothing where there was none."""
+        from continuous_training.ledger import Ledger
+        from continuous_training.steps.rollout import facts_of
+
+        settings = ContinuousTrainingHook(self.continuous_training_conn_id, self.mlflow_conn_id).get_conn()
+        record = Ledger(settings.ledger).rollout(self.model)
+        if record is not None and not record.ended:
+            from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
+
+            self.log.info("step %s: %s", record.step + 1, record.text)
+            wait = TimeDeltaTrigger(timedelta(seconds=max(self.poll_seconds, SETTLE_SECONDS)))
+            self.defer(trigger=wait, method_name="execute")
+        return None if record is None else facts_of(record)
