@@ -186,7 +186,8 @@ def _rollout(spec: ModelSpec, plan: PlanRunOperator) -> RolloutOperator:
         spec=spec,
         run=plan.output,
         doc_md=RolloutOperator.__doc__,
-        poll_seconds=configured_poll_seconds(),
+        # however seldom sources are looked at: servers leave a rollout that nobody has looked at for ten minutes
+        poll_seconds=min(configured_poll_seconds(), 60.0),
     )
 
 

@@ -23,10 +23,14 @@ def reconcile(spec: ModelSpec, settings: Settings) -> dict[str, Any] | None:
     RegistryUnavailable
         MLflow does not answer; do it again later, nothing was made worse.
     """
-    champion = Ledger(settings.ledger).champion(spec.model)
+    ledger = Ledger(settings.ledger)
+    rollout = ledger.rollout(spec.model)
+    if spec.deployment.rolls_out and (rollout is None or rollout.ended):
+        spec.deployment.dismiss(spec.model, settings=settings)  # whoever ended it may have been killed before
+    champion = ledger.champion(spec.model)
     if champion is None:
         return None
-    run: Run = Ledger(settings.ledger).run(champion.run_key).run
+    run: Run = ledger.run(champion.run_key).run
     context = Context(spec=spec, run=run, settings=settings, store=Store(settings.artefacts))
     shown = project_registry(context, run_key=champion.run_key, outcome="promoted")
     return {"version": champion.version, "fence": champion.fence, **shown, **project_serving(context)}

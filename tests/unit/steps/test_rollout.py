@@ -23,6 +23,7 @@ from continuous_training.deployers.handover import CHALLENGER, ServingFolder
 from continuous_training.deployers.local import served, stop
 from continuous_training.serving.app import Answered
 from continuous_training.serving.predictions import PredictionLog
+from continuous_training.steps.reconcile import reconcile
 from continuous_training.steps.rollout import stop as stop_rollout
 from small_deployment import Deployment, day
 
@@ -172,6 +173,20 @@ def test_a_look_that_was_killed_anywhere_is_done_again(rolling: tuple[Deployment
                 deployment.step("rollout", spec, run)
     assert deployment.step("rollout", spec, run).facts["answer"] == "watch"
     assert ServingFolder(deployment.home, "m").read_plan()
+
+
+def test_an_end_whose_look_was_killed_is_carried_out_by_reconcile(rolling: tuple[Deployment, Run]) -> None:
+    deployment, run = rolling
+    spec = model()
+    deployment.step("rollout", spec, run)
+    reconcile(spec, deployment.settings)
+    folder = ServingFolder(deployment.home, "m")
+    assert folder.read_plan(), "one that goes on is left alone"
+    verdict = RolloutVerdict(answer="reject", step=0, text="killed here")
+    deployment.ledger.move_rollout("m", run.key, verdict, None, now=deployment.ledger.rollout("m").started)  # type: ignore[union-attr]
+    reconcile(spec, deployment.settings)
+    assert folder.read_plan() is None
+    assert ServingFolder(deployment.home, "m", CHALLENGER).supervisor() is None
 
 
 def test_a_champion_that_was_rolled_back_meanwhile_ends_it(rolling: tuple[Deployment, Run]) -> None:
