@@ -41,7 +41,6 @@ from continuous_training.trainers.bundle import Manifest, make_bundle
 FEATURES, TREES, BATCH = 30, 100, 1000
 CONNECTIONS = (1, 16, 64)
 NAMES = tuple(f"x{number}" for number in range(FEATURES))
-SWAPS = 20
 
 FLOORS = """
 import json, lightgbm, numpy
@@ -270,8 +269,8 @@ def processor(process: int) -> float:
     return sum(sum(member.cpu_times()[:2]) for member in family)
 
 
-def swap(folder: Path, port_seconds: float, pool: ProcessPoolExecutor, bodies: dict[str, Any]) -> None:
-    """Ask without a pause while the release is replaced again and again."""
+def swap(folder: Path, port_seconds: float, swapping: float, pool: ProcessPoolExecutor, bodies: dict[str, Any]) -> None:
+    """Ask without a pause while the release is replaced again and again, for `swapping` seconds."""
     home = folder / "home"
     settings = Settings.from_environment({"CT_HOME": str(home)})
     from continuous_training.deployers.local import Local
@@ -282,7 +281,7 @@ def swap(folder: Path, port_seconds: float, pool: ProcessPoolExecutor, bodies: d
         port = int(url.rpartition(":")[2])
         load = Load(port, "/invocations", bodies["one"], 16, port_seconds)
         measure(pool, load, "ct serve, supervised, one row, 16 connections", ServingFolder(home, "speed").supervisor())
-        asking = pool.submit(ask, Load(port, "/invocations", bodies["one"], 16, port_seconds * 4))
+        asking = pool.submit(ask, Load(port, "/invocations", bodies["one"], 16, swapping))
         fence, files = 1, ServingFolder(home, "speed")
         while not asking.done():
             fence += 1
@@ -307,6 +306,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--no-mlflow", action="store_true")
+    parser.add_argument("--swapping", type=float, default=20.0, help="seconds of hot swaps (default: %(default)s)")
     options = parser.parse_args()
     seconds = 1.0 if options.quick else 5.0
     folder = Path(tempfile.mkdtemp())
@@ -339,7 +339,7 @@ def main() -> None:
                         load = Load(port, path, bodies["batch_arrow"], 1, seconds, media_type)
                         measure(pool, load, f"{name}, {BATCH} rows as Arrow", process)
                     print(f"serving: {name}: {memory(process):.0f} MB at the end", flush=True)
-            swap(folder, seconds, pool, bodies)
+            swap(folder, seconds, options.swapping, pool, bodies)
     finally:
         shutil.rmtree(folder)
 
