@@ -47,6 +47,8 @@ class Services:
     """
 
     home: Path
+    model_files: Path = ROOT / "include" / "models"
+    """Folder of the model files that are copied."""
     dags: Path = ROOT / "dags"
     changed: dict[str, Any] = field(default_factory=dict)
     """Keys of the model files that are other here than in the project."""
@@ -55,11 +57,11 @@ class Services:
     clients: list[Airflow] = field(default_factory=list)
 
     def __enter__(self) -> Self:
-        """Start MLflow and Airflow, with a copy of the project's model files, and wait until both are healthy."""
+        """Start MLflow and Airflow, with a copy of the model files, and wait until both are healthy."""
         self.home.mkdir(parents=True, exist_ok=True)
         self.end_leftovers()
-        for folder in ("models", "expectations"):
-            shutil.copytree(ROOT / "include" / folder, self.home / folder, dirs_exist_ok=True)
+        shutil.copytree(self.model_files, self.models, dirs_exist_ok=True)
+        shutil.copytree(ROOT / "include" / "expectations", self.home / "expectations", dirs_exist_ok=True)
         for file in self.models.glob("*.yaml"):
             file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | self.changed, sort_keys=False))
         self.environment = self._environment()

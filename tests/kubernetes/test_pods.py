@@ -103,7 +103,7 @@ def deployment(namespace: Any, work_image: str, tmp_path_factory: pytest.TempPat
     mask = os.umask(0)  # pods are user 10001, this test is another
     small_model.land(home, days=45)
     try:
-        with InPods(home, models=models) as services:
+        with InPods(home, model_files=models) as services:
             airflow = services.airflow()
             for dag_id in ("m.train", "few.train"):
                 wait_until(lambda dag_id=dag_id: airflow.dag_exists(dag_id), f"the DAG {dag_id}", RUN_SECONDS)
