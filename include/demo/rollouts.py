@@ -52,7 +52,7 @@ def roll_out(story: Story) -> None:
     story.say(f"  {clients.failed} requests failed")
     parts = {
         "a promotion after shadow and canary": good.answer == "promote" and good.step == 1,
-        "a bad version that was rolled back by itself": bad.answer == "reject",
+        "a bad version that was sent back by itself": bad.answer == "reject",
         "a champion that the bad version did not replace": story.ledger.champion(story.spec.model).fence == bad.fence,
         "no failed request": not clients.failed,
     }
