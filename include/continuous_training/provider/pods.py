@@ -33,9 +33,7 @@ def pod_task(spec: ModelSpec, step: str, **arguments: Any) -> KubernetesPodOpera
     """
     from continuous_training.provider.work_pod import WorkPodOperator
 
-    settings = configured_settings()
-    assert spec.runner.kind == "kubernetes"
-    settings.allowed.check(f"{spec.model}: runner", spec.runner.asked())
+    settings = _settings(spec)
     return WorkPodOperator(task_id=step, **pod_arguments(spec, step, settings), **arguments)
 
 
@@ -49,10 +47,16 @@ def deploy_task(spec: ModelSpec, **arguments: Any) -> KubernetesPodOperator:
     """
     from continuous_training.provider.deploy_pod import DeployPodOperator
 
+    settings = _settings(spec)
+    return DeployPodOperator(task_id="deploy", model=spec.model, **deploy_arguments(spec, settings), **arguments)
+
+
+def _settings(spec: ModelSpec) -> Settings:
+    """Return the deployment's settings, which allow what the runner names."""
     settings = configured_settings()
     assert spec.runner.kind == "kubernetes"
     settings.allowed.check(f"{spec.model}: runner", spec.runner.asked())
-    return DeployPodOperator(task_id="deploy", model=spec.model, **deploy_arguments(spec, settings), **arguments)
+    return settings
 
 
 def deploy_arguments(spec: ModelSpec, settings: Settings) -> dict[str, Any]:
