@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 from statistics import NormalDist
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,9 +31,19 @@ _RESAMPLES = 100
 _ALL_ORDERS = 4
 _PAIRS_OF_ORDERS = 32
 _UNLIKE = 0.1
+_MOST_NAMED, _LONGEST_NAME = 3, 40
+_LABEL = "the label"
 
 Predict = Callable[[Floats], Floats]
 Sides = tuple[Floats, Floats]
+
+
+class Column(NamedTuple):
+    """The bins of a column, or of the label, on both sides."""
+
+    name: str
+    reference: Codes
+    current: Codes
 
 
 class Player(NamedTuple):
@@ -41,8 +51,7 @@ class Player(NamedTuple):
 
     name: str
     kind: CauseKind
-    columns: tuple[tuple[Codes, Codes], ...]
-    """The bins of each column on both sides."""
+    columns: tuple[Column, ...]
 
 
 @dataclass(frozen=True)
@@ -80,7 +89,7 @@ class World:
 
 @dataclass(frozen=True)
 class Study:
-    """All that a card is made of."""
+    """Two sides and the shifts between them."""
 
     before: Rows
     after: Rows
@@ -89,12 +98,16 @@ class Study:
     players: tuple[Player, ...]
     ratios: Ratios
     seed: int
+    inseparable: tuple[str, ...] = ()
+    """Columns of which the sides have too little in common to weight one into the other."""
 
     def world(self, weights: Sides | None = None) -> World:
         """Return the world of the rows as they are, or of a resample of them."""
         rows = len(self.before.y)
+        owner = [place for place, player in enumerate(self.players) for _ in player.columns]
+        logs = self.ratios.log_factors(None if weights is None else np.concatenate(weights))
+        logs = logs @ (np.array(owner, dtype=np.intp)[:, None] == np.arange(len(self.players))).astype(np.float64)
         ones = np.ones(rows), np.ones(len(self.after.y))
-        logs = self.ratios.log_factors(len(self.players), None if weights is None else np.concatenate(weights))
         return World(self.statistics, (logs[:rows], logs[rows:]), weights or ones)
 
     def parts(self, world: World) -> Floats:
@@ -113,18 +126,50 @@ class Study:
         for weights in zip(*both, strict=True):
             yield self.parts(self.world(weights))
 
-    def in_common(self, world: World) -> tuple[float, str]:
-        """Return how many rows the weighted ones are worth, and what forbids to compare the sides; empty if nothing does."""
-        weights = [_weights(sign * log.sum(axis=1)) for sign, log in zip((1, -1), world.logs, strict=True)]
-        effective = min(float(each.sum() ** 2 / (each**2).sum()) for each in weights)
-        if effective < FEWEST_EFFECTIVE:
-            return effective, f"the weighted rows tell as much as {effective:.0f}, and {FEWEST_EFFECTIVE} are needed"
-        for player in self.players:
-            for one, two in player.columns:
-                unlike = max(_shifts.distance(one, two, weights[0]), _shifts.distance(two, one, weights[1]))
-                if unlike > _UNLIKE:
-                    return effective, f"hold-out and window have too little in common in {player.name[:100]}"
-        return effective, ""
+    def effective_rows(self) -> float:
+        """Return how many rows without weights tell as much as those of the weighted side that tells least."""
+        return min(float(each.sum() ** 2 / (each**2).sum()) for each in self._weighted())
+
+    def separable(self) -> Study:
+        """Return the study without the columns that keep the weighted hold-out from looking like the window, or back.
+
+        Of those that are left the one whose factor varies most goes first, until what stays is alike and is enough rows.
+        The label goes with them: its own shift cannot be told from what theirs did to it.
+        """
+        study = self
+        while study.players and not study._comparable():
+            spread = study.ratios.log_factors().std(axis=0)
+            names = [column.name for player in study.players for column in player.columns]
+            study = study._without(names[int(spread.argmax())])
+        follows = study.inseparable and any(player.kind == "label" for player in study.players)
+        return study._without(_LABEL) if follows else study
+
+    def _weighted(self) -> list[Floats]:
+        return [_weights(sign * log.sum(axis=1)) for sign, log in zip((1, -1), self.world().logs, strict=True)]
+
+    def _comparable(self) -> bool:
+        if self.effective_rows() < FEWEST_EFFECTIVE:
+            return False
+        before, after = self._weighted()
+        return all(
+            _shifts.distance(column.reference, column.current, before) <= _UNLIKE
+            and _shifts.distance(column.current, column.reference, after) <= _UNLIKE
+            for player in self.players
+            for column in player.columns
+        )
+
+    def _without(self, name: str) -> Study:
+        kept = [
+            player._replace(columns=tuple(column for column in player.columns if column.name != name))
+            for player in self.players
+        ]
+        players = tuple(player for player in kept if player.columns)
+        return replace(
+            self,
+            players=players,
+            ratios=_ratios(players, self.before, self.after),
+            inseparable=(*self.inseparable, name),
+        )
 
 
 def explain(
@@ -144,27 +189,28 @@ def explain(
     if not np.isfinite(values).all():
         return card.model_copy(update={"note": f"{metric.name} is not defined on the hold-out or on the window"})
     players = _players(causes, before, after, features, predict, asked.seed)
-    columns = [(one, two, n) for n, player in enumerate(players) for one, two in player.columns]
-    ratios = _shifts.fit(columns, (len(before.y), len(after.y)))
-    study = Study(before, after, (of_before, of_after), of_served, players, ratios, asked.seed)
+    ratios = _ratios(players, before, after)
+    study = Study(before, after, (of_before, of_after), of_served, players, ratios, asked.seed).separable()
     return _filled(card.model_copy(update={"before": values[0], "after": values[2]}), study, asked.confidence)
+
+
+def _ratios(players: Sequence[Player], before: Rows, after: Rows) -> Ratios:
+    columns = [(column.reference, column.current) for player in players for column in player.columns]
+    return _shifts.fit(columns, (len(before.y), len(after.y)))
 
 
 def _filled(card: CauseCard, study: Study, confidence: float) -> CauseCard:
     """Return the card with its parts and their intervals."""
-    world = study.world()
-    effective, note = study.in_common(world)
-    told = {"effective_rows": effective} if study.players else {}
-    if note:
-        return card.model_copy(update=told | {"note": note})
-    parts, samples = study.parts(world), np.array(list(study.resampled()))
+    told: dict[str, Any] = {"effective_rows": study.effective_rows() if study.players else None}
+    told["inseparable"] = study.inseparable
+    parts, samples = study.parts(study.world()), np.array(list(study.resampled()))
     if not np.isfinite(parts).all() or not np.isfinite(samples).all(axis=1).any():
         return card.model_copy(update=told | {"note": f"{card.metric} is not defined where only some shifts have come"})
     samples = samples[np.isfinite(samples).all(axis=1)]
     reach = NormalDist().inv_cdf((1 + confidence) / 2)
     far, whole = reach * samples.std(axis=0), reach * float(samples.sum(axis=1).std())
     named: list[tuple[str, CauseKind]] = [(player.name, player.kind) for player in study.players]
-    named += [("relation", "relation"), ("refit", "refit")]
+    named += [_rest(study.inseparable), ("refit", "refit")]
     causes = [
         Cause(metric=card.metric, name=name, kind=kind, value=value, low=value - by, high=value + by)
         for (name, kind), value, by in zip(named, parts.tolist(), far.tolist(), strict=False)
@@ -173,6 +219,15 @@ def _filled(card: CauseCard, study: Study, confidence: float) -> CauseCard:
     told |= {"low": change - whole, "high": change + whole}
     ordered = tuple(sorted(causes, key=lambda cause: -abs(cause.value)))
     return card.model_copy(update=told | {"causes": ordered})
+
+
+def _rest(inseparable: Sequence[str]) -> tuple[str, CauseKind]:
+    """Return what the part is called that no weighting explains."""
+    if not inseparable:
+        return "relation", "relation"
+    more = f" and {len(inseparable) - _MOST_NAMED} more" if len(inseparable) > _MOST_NAMED else ""
+    named = ", ".join(name[:_LONGEST_NAME] for name in inseparable[:_MOST_NAMED])
+    return f"relation or {named}{more}", "inseparable"
 
 
 def _sampled(rows: Rows) -> Rows:
@@ -190,7 +245,7 @@ def _players(
     causes: Causes, before: Rows, after: Rows, features: Features, predict: Predict, seed: int
 ) -> tuple[Player, ...]:
     """Return the shifts that are shown: of groups of features that the model uses, the most used first, and of the label."""
-    names, columns = features.columns, {}
+    names, columns = features.columns, dict[int, tuple[Codes, Codes]]()
     for place in range(len(names)):
         pair = _shifts.binned(before.x[:, place], after.x[:, place], categories=place >= len(features.numeric))
         if _shifts.moved(*pair):
@@ -202,13 +257,16 @@ def _players(
     groups: dict[str, list[int]] = {}
     for place in kept:
         groups.setdefault(group_of.get(names[place], names[place]), []).append(place)
-    found = [Player(name, "features", tuple(columns[place] for place in places)) for name, places in groups.items()]
+    found = [
+        Player(name, "features", tuple(Column(names[place], *columns[place]) for place in places))
+        for name, places in groups.items()
+    ]
     if len(found) > MOST_PARTS:
         rest = found[MOST_PARTS - 1 :]
-        together = tuple(pair for player in rest for pair in player.columns)
+        together = tuple(column for player in rest for column in player.columns)
         found = [*found[: MOST_PARTS - 1], Player(f"{len(together)} other features", "features", together)]
     label = _shifts.binned(before.y, after.y, categories=before.prediction.ndim > 1)
-    return (*found, *([Player("label", "label", (label,))] if _shifts.moved(*label) else []))
+    return (*found, *([Player("label", "label", (Column(_LABEL, *label),))] if _shifts.moved(*label) else []))
 
 
 def _used(places: Sequence[int], x: Floats, predict: Predict, seed: int) -> dict[int, float]:

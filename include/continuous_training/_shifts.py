@@ -8,7 +8,7 @@ of the densities, are a product of factors (Bickel, Brückner, Scheffer, "Discri
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,20 +60,20 @@ def moved(reference: Codes, current: Codes) -> bool:
     return bool(chi2.sf(statistic, max(1, bins - 1)) < _CHANCE) and distance(reference, current) >= _LEAST_MOVED
 
 
-class Ratios(NamedTuple):
-    """What tells window from reference: coefficients of the bins of each column, and how they follow the rows' weights."""
+@dataclass(frozen=True)
+class Ratios:
+    """What tells current from reference rows: a coefficient for each bin of each column."""
 
-    design: Floats
-    """One column for each bin but the most frequent one of its column, (rows of both, bins)."""
+    columns: tuple[Codes, ...]
+    """The bin of each row in each column, the reference's rows first."""
     is_current: Floats
     coefficients: Floats
+    """Those of the columns' bins, one column after the other, and the constant."""
     inverse: Floats
     """Of the second derivative of the likelihood: how coefficients move with its first."""
-    owner: NDArray[np.intp]
-    """The player whose factor each bin belongs to; -1 for the constant."""
 
-    def log_factors(self, players: int, weights: Floats | None = None) -> Floats:
-        """Return the logarithm of each player's factor for each row, (rows of both, players).
+    def log_factors(self, weights: Floats | None = None) -> Floats:
+        """Return the logarithm of each column's factor for each row, (rows of both, columns).
 
         Parameters
         ----------
@@ -83,47 +83,77 @@ class Ratios(NamedTuple):
         """
         coefficients = self.coefficients
         if weights is not None:
-            _, score = _score(self.design, self.is_current, coefficients, weights * _balance(self.is_current))
+            weights = weights * _balance(self.is_current)
+            chance = _chance(self.columns, coefficients)
+            score = _score(self.columns, weights * (self.is_current - chance), coefficients)
             coefficients = coefficients + self.inverse @ score
-        logs = np.empty((len(self.design), players))
-        for each in range(players):
-            logs[:, each] = self.design[:, self.owner == each] @ coefficients[self.owner == each]
+        logs = np.empty((len(self.is_current), len(self.columns)))
+        for place, (codes, of_bins) in enumerate(zip(self.columns, _split(self.columns, coefficients), strict=True)):
+            logs[:, place] = of_bins[codes]
         return logs
 
 
-def fit(columns: Sequence[tuple[Codes, Codes, int]], rows: tuple[int, int]) -> Ratios:
-    """Learn to tell current rows from reference rows by binned columns of both, each with the player that it belongs to."""
-    blocks, owner = [np.ones((sum(rows), 1))], [np.array([-1])]
-    for reference, current, player in columns:
-        codes = np.concatenate([reference, current])
-        counts = np.bincount(codes)
-        others = np.delete(np.arange(len(counts)), counts.argmax())
-        blocks.append((codes[:, None] == others).astype(np.float64))
-        owner.append(np.full(len(others), player))
-    design = np.concatenate(blocks, axis=1)
+def fit(columns: Sequence[tuple[Codes, Codes]], rows: tuple[int, int]) -> Ratios:
+    """Learn to tell current rows from reference rows by binned columns of both, by Newton's method with a ridge penalty."""
+    joined = tuple(np.concatenate(pair) for pair in columns)
     is_current = np.repeat([0.0, 1.0], rows)
     weights = _balance(is_current)
-    coefficients = np.zeros(design.shape[1])
+    coefficients = np.zeros(sum(_bins(codes) for codes in joined) + 1)
+    penalty = np.diag(_penalty(len(coefficients)))
     for _ in range(_STEPS):
-        chance, score = _score(design, is_current, coefficients, weights)
-        information = (design * (weights * chance * (1 - chance))[:, None]).T @ design
-        inverse = np.linalg.inv(information + np.diag(_ridge(design.shape[1])))
-        step = inverse @ score
+        chance = _chance(joined, coefficients)
+        inverse = np.linalg.inv(_information(joined, weights * chance * (1 - chance)) + penalty)
+        step = inverse @ _score(joined, weights * (is_current - chance), coefficients)
         coefficients = coefficients + step
         if np.abs(step).max() < _CONVERGED:
             break
-    return Ratios(design, is_current, coefficients, inverse, np.concatenate(owner))
+    return Ratios(joined, is_current, coefficients, inverse)
 
 
-def _score(design: Floats, is_current: Floats, coefficients: Floats, weights: Floats) -> tuple[Floats, Floats]:
-    """Return the chance that each row is a current one, and the first derivative of the penalised likelihood."""
-    chance = 1 / (1 + np.exp(-(design @ coefficients).clip(-_SUREST, _SUREST)))
-    return chance, design.T @ (weights * (is_current - chance)) - _ridge(len(coefficients)) * coefficients
+def _chance(columns: Sequence[Codes], coefficients: Floats) -> Floats:
+    """Return the chance that each row is a current one."""
+    log_odds: Floats = sum(
+        (of_bins[codes] for codes, of_bins in zip(columns, _split(columns, coefficients), strict=True)),
+        start=coefficients[-1:],
+    )
+    chance: Floats = 1 / (1 + np.exp(-log_odds.clip(-_SUREST, _SUREST)))
+    return chance
 
 
-def _ridge(coefficients: int) -> Floats:
+def _score(columns: Sequence[Codes], left: Floats, coefficients: Floats) -> Floats:
+    """Return the first derivative of the penalised likelihood from what is left of each row."""
+    sums = [np.bincount(codes, left, minlength=_bins(codes)) for codes in columns]
+    score: Floats = np.concatenate([*sums, [left.sum()]]) - _penalty(len(coefficients)) * coefficients
+    return score
+
+
+def _information(columns: Sequence[Codes], weights: Floats) -> Floats:
+    """Return the weight of the rows in each pair of bins: a row is in one bin of a column, so counting is enough."""
+    constant = np.zeros(len(weights), dtype=np.intp)
+    blocks = [*columns, constant]
+    ends = np.cumsum([_bins(codes) for codes in blocks])
+    found = np.zeros((ends[-1], ends[-1]))
+    for one, (first, end) in enumerate(zip(blocks, ends, strict=True)):
+        for two, last in zip(blocks[one:], ends[one:], strict=True):
+            sizes = _bins(first), _bins(two)
+            block = np.bincount(first * sizes[1] + two, weights, minlength=sizes[0] * sizes[1]).reshape(sizes)
+            found[end - sizes[0] : end, last - sizes[1] : last] = block
+            found[last - sizes[1] : last, end - sizes[0] : end] = block.T
+    return found
+
+
+def _split(columns: Sequence[Codes], coefficients: Floats) -> list[Floats]:
+    ends = np.cumsum([_bins(codes) for codes in columns])
+    return np.split(coefficients[:-1], ends[:-1]) if len(ends) else []
+
+
+def _bins(codes: Codes) -> int:
+    return int(codes.max()) + 1
+
+
+def _penalty(coefficients: int) -> Floats:
     penalty = np.full(coefficients, _RIDGE)
-    penalty[0] = _FREE
+    penalty[-1] = _FREE
     return penalty
 
 

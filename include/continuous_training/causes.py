@@ -57,11 +57,13 @@ class Causes(Frozen):
     Only features that the model uses and whose own distribution is shown to have changed have a part. A metric is
     compared on the same model, as it was judged; what fitting it again on newer rows brought is the part `refit`.
 
-    Nothing is claimed without enough rows, or where hold-out and window have too little in common: where under 200
-    effective rows (Kish) are left, or the weighted hold-out does not look like the window. Weights are cut off at 20
-    times their mean.
+    Nothing is claimed without 300 labelled rows of each. Where hold-out and window have too little in common (under 200
+    effective rows by Kish are left, or the weighted hold-out does not look like the window, or back), the features with
+    the most uneven weights are taken out until they do. What their shift did cannot be told from a changed relation, nor
+    can the label's own shift from what they did to it, so the last part is then that of all of these. Weights are cut off
+    at 20 times their mean.
 
-    Limits: a change of which features go together, without any change of one alone, counts as relation. If the relation
+    Limits: a feature that goes together with one that was taken out may stand for it. A change of which features go together, without any change of one alone, counts as relation. If the relation
     changes so that the label becomes more frequent in rows of all kinds, data cannot tell that from a shift of the label,
     and it counts as one. The intervals hold the uncertainty of rows and weights, not that of how features are binned.
     Causes are shifts that explain the numbers; what moved them in the world the data does not say.

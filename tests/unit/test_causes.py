@@ -172,14 +172,17 @@ def test_groups_have_one_part_and_many_features_share_one():
     assert len(found.causes) <= 10
 
 
-@pytest.mark.parametrize("change", [{"shift": 9.0}, {"kinds": (0.0, 0.0, 1.0)}])
-def test_nothing_is_claimed_of_rows_that_have_nothing_in_common(change):
+@pytest.mark.parametrize(("name", "change"), [("c", {"shift": 9.0}), ("kind", {"kinds": (0.0, 0.0, 1.0)})])
+def test_a_feature_without_overlap_is_not_told_from_the_relation_nor_is_the_label(name, change):
     rng = np.random.default_rng(906)
     found = told(world(rng, 1000, kinds=(0.5, 0.5, 0.0)), world(rng, 1000, **change))
-    assert not found.causes
-    assert found.after is not None
-    assert "too little in common" in found.note or "tell as much as" in found.note
-    assert "cannot be told" in found.sentence
+    assert found.inseparable[0] in {"c", "kind"}  # the kind is another one in both worlds
+    assert name in found.inseparable
+    assert "label" not in by_name(found)
+    [rest] = [cause for cause in found.causes if cause.kind == "inseparable"]
+    assert rest.name == f"relation or {', '.join(found.inseparable)}"
+    assert rest.value == pytest.approx(found.after - found.before, abs=0.02)
+    assert sum(cause.value for cause in found.causes) == pytest.approx(found.after - found.before, abs=1e-12)
 
 
 def test_bad_rows_give_a_card_that_says_why_there_are_no_parts():
@@ -191,8 +194,9 @@ def test_bad_rows_give_a_card_that_says_why_there_are_no_parts():
     assert told(good, none).note == "0 rows with a label are too few, 300 are needed"
     same = good._replace(y=np.zeros(1000))
     assert told(good, same, "roc_auc").note == "roc_auc is not defined on the hold-out or on the window"
-    empty = good._replace(x=np.full_like(good.x, np.nan))
-    assert told(good, empty).note != ""  # a whole window without values has nothing in common with one that has them
+    empty = told(good, good._replace(x=np.full_like(good.x, np.nan)))
+    assert {*empty.inseparable} >= {"a", "b", "c", "kind"}
+    assert [cause.name for cause in empty.causes] == ["relation or kind, a, b and 1 more"]
 
 
 def test_a_wrong_group_is_refused_by_its_name():

@@ -9,7 +9,7 @@ from continuous_training.core.frozen import Frozen
 from continuous_training.core.scores import Line
 from continuous_training.core.window import Window
 
-CauseKind = Literal["features", "label", "relation", "refit"]
+CauseKind = Literal["features", "label", "relation", "inseparable", "refit"]
 MOST_CAUSES = 10
 _MOST_TOLD = 3
 
@@ -18,10 +18,10 @@ class Cause(Frozen):
     """One part of the change of a metric, in its unit: above 0 the cause made it greater."""
 
     metric: str
-    name: str = Field(description="The group of features, label, relation or refit.")
+    name: str = Field(description="The group of features, label, relation (perhaps or some columns) or refit.")
     kind: CauseKind = Field(
         description="features: their values come from another distribution; label: so does the label; relation: rows alike in that "
-        "have another label than before; refit: what serves is not what was judged, but fitted again on newer rows."
+        "have another label than before; inseparable: that, or columns of which hold-out and window share too little; refit: what serves is not what was judged, but fitted again on newer rows."
     )
     value: float
     low: float
@@ -53,7 +53,11 @@ class CauseCard(Frozen):
         None,
         description="Rows without weights that would tell as much as the weighted ones do; none where there were no weights.",
     )
-    note: str = Field("", max_length=500)
+    inseparable: tuple[str, ...] = Field(
+        (),
+        description="Columns of which hold-out and window share too little: what their shift did cannot be told from a changed relation.",
+    )
+    note: str = Field("", max_length=500, description="Why there are no parts, where there are none.")
 
     @property
     def sentence(self) -> str:
@@ -75,4 +79,4 @@ def in_words(causes: Sequence[Cause]) -> str:
     shown = [cause for cause in causes if cause.shown][:_MOST_TOLD]
     if not shown:
         return "no single cause is shown"
-    return "; ".join(f"{cause.name[:60]} {cause.value:+.2g} ({cause.low:+.2g} to {cause.high:+.2g})" for cause in shown)
+    return "; ".join(f"{cause.name} {cause.value:+.2g} ({cause.low:+.2g} to {cause.high:+.2g})" for cause in shown)
