@@ -32,7 +32,6 @@ _ALL_ORDERS = 4
 _PAIRS_OF_ORDERS = 32
 _UNLIKE = 0.1
 _MOST_NAMED, _LONGEST_NAME = 3, 40
-_LABEL = "the label"
 
 Predict = Callable[[Floats], Floats]
 Sides = tuple[Floats, Floats]
@@ -41,7 +40,6 @@ Sides = tuple[Floats, Floats]
 class Column(NamedTuple):
     """The bins of a column, or of the label, on both sides."""
 
-    name: str
     reference: Codes
     current: Codes
 
@@ -99,7 +97,7 @@ class Study:
     ratios: Ratios
     seed: int
     inseparable: tuple[str, ...] = ()
-    """Columns of which the sides have too little in common to weight one into the other."""
+    """Shifts so large that the sides have too little in common to weight one into the other."""
 
     def world(self, weights: Sides | None = None) -> World:
         """Return the world of the rows as they are, or of a resample of them."""
@@ -131,18 +129,26 @@ class Study:
         return min(float(each.sum() ** 2 / (each**2).sum()) for each in self._weighted())
 
     def separable(self) -> Study:
-        """Return the study without the columns that keep the weighted hold-out from looking like the window, or back.
+        """Return the study without the shifts that keep the weighted hold-out from looking like the window, or back.
 
         Of those that are left the one whose factor varies most goes first, until what stays is alike and is enough rows.
         The label goes with them: its own shift cannot be told from what theirs did to it.
         """
         study = self
         while study.players and not study._comparable():
-            spread = study.ratios.log_factors().std(axis=0)
-            names = [column.name for player in study.players for column in player.columns]
-            study = study._without(names[int(spread.argmax())])
-        follows = study.inseparable and any(player.kind == "label" for player in study.players)
-        return study._without(_LABEL) if follows else study
+            spread = np.concatenate(study.world().logs).std(axis=0)
+            study = study._without(study.players[int(spread.argmax())])
+        labels = [player for player in study.players if player.kind == "label"]
+        return study._without(labels[0]) if labels and study.inseparable else study
+
+    def merged(self) -> Study:
+        """Return the study with one part for the features that are used least, where there are too many parts."""
+        features = [player for player in self.players if player.kind == "features"]
+        if len(features) <= MOST_PARTS:
+            return self
+        columns = tuple(column for player in features[MOST_PARTS - 1 :] for column in player.columns)
+        rest = Player(f"{len(columns)} other features", "features", columns)
+        return replace(self, players=(*features[: MOST_PARTS - 1], rest, *self.players[len(features) :]))
 
     def _weighted(self) -> list[Floats]:
         return [_weights(sign * log.sum(axis=1)) for sign, log in zip((1, -1), self.world().logs, strict=True)]
@@ -158,18 +164,10 @@ class Study:
             for column in player.columns
         )
 
-    def _without(self, name: str) -> Study:
-        kept = [
-            player._replace(columns=tuple(column for column in player.columns if column.name != name))
-            for player in self.players
-        ]
-        players = tuple(player for player in kept if player.columns)
-        return replace(
-            self,
-            players=players,
-            ratios=_ratios(players, self.before, self.after),
-            inseparable=(*self.inseparable, name),
-        )
+    def _without(self, gone: Player) -> Study:
+        players = tuple(player for player in self.players if player is not gone)
+        names = (*self.inseparable, gone.name)
+        return replace(self, players=players, ratios=_ratios(players, self.before, self.after), inseparable=names)
 
 
 def explain(
@@ -190,7 +188,8 @@ def explain(
         return card.model_copy(update={"note": f"{metric.name} is not defined on the hold-out or on the window"})
     players = _players(causes, before, after, features, predict, asked.seed)
     ratios = _ratios(players, before, after)
-    study = Study(before, after, (of_before, of_after), of_served, players, ratios, asked.seed).separable()
+    study = Study(before, after, (of_before, of_after), of_served, players, ratios, asked.seed)
+    study = study.separable().merged()
     return _filled(card.model_copy(update={"before": values[0], "after": values[2]}), study, asked.confidence)
 
 
@@ -225,9 +224,10 @@ def _rest(inseparable: Sequence[str]) -> tuple[str, CauseKind]:
     """Return what the part is called that no weighting explains."""
     if not inseparable:
         return "relation", "relation"
-    more = f" and {len(inseparable) - _MOST_NAMED} more" if len(inseparable) > _MOST_NAMED else ""
-    named = ", ".join(name[:_LONGEST_NAME] for name in inseparable[:_MOST_NAMED])
-    return f"relation or {named}{more}", "inseparable"
+    named = [name[:_LONGEST_NAME] for name in inseparable[:_MOST_NAMED]]
+    left = len(inseparable) - len(named)
+    *first, last = [*named, f"{left} more"] if left else named
+    return f"{', '.join(['relation', *first])} or {last}", "inseparable"
 
 
 def _sampled(rows: Rows) -> Rows:
@@ -258,15 +258,10 @@ def _players(
     for place in kept:
         groups.setdefault(group_of.get(names[place], names[place]), []).append(place)
     found = [
-        Player(name, "features", tuple(Column(names[place], *columns[place]) for place in places))
-        for name, places in groups.items()
+        Player(name, "features", tuple(Column(*columns[place]) for place in places)) for name, places in groups.items()
     ]
-    if len(found) > MOST_PARTS:
-        rest = found[MOST_PARTS - 1 :]
-        together = tuple(column for player in rest for column in player.columns)
-        found = [*found[: MOST_PARTS - 1], Player(f"{len(together)} other features", "features", together)]
     label = _shifts.binned(before.y, after.y, categories=before.prediction.ndim > 1)
-    return (*found, *([Player("label", "label", (Column(_LABEL, *label),))] if _shifts.moved(*label) else []))
+    return (*found, *([Player("label", "label", (Column(*label),))] if _shifts.moved(*label) else []))
 
 
 def _used(places: Sequence[int], x: Floats, predict: Predict, seed: int) -> dict[int, float]:

@@ -58,7 +58,7 @@ class Causes(Frozen):
     compared on the same model, as it was judged; what fitting it again on newer rows brought is the part `refit`.
 
     Nothing is claimed without 300 labelled rows of each. Where hold-out and window have too little in common (under 200
-    effective rows by Kish are left, or the weighted hold-out does not look like the window, or back), the features with
+    effective rows by Kish are left, or the weighted hold-out does not look like the window, or back), the groups with
     the most uneven weights are taken out until they do. What their shift did cannot be told from a changed relation, nor
     can the label's own shift from what they did to it, so the last part is then that of all of these. Weights are cut off
     at 20 times their mean.

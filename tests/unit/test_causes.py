@@ -155,6 +155,8 @@ def test_groups_have_one_part_and_many_features_share_one():
     grouped = told(reference, current, causes=Causes(groups={"weather": ("c", "a")}))
     assert "weather" in by_name(grouped)
     assert "c" not in by_name(grouped)
+    far = told(reference, world(rng, 3000, shift=9.0), causes=Causes(groups={"weather": ("a", "c")}))
+    assert far.inseparable[0] == "weather"  # as a whole, though `a` alone has not moved that far
     wide = Features(numeric=tuple(f"f{n}" for n in range(12)))
 
     def rows(shift):
@@ -180,7 +182,7 @@ def test_a_feature_without_overlap_is_not_told_from_the_relation_nor_is_the_labe
     assert name in found.inseparable
     assert "label" not in by_name(found)
     [rest] = [cause for cause in found.causes if cause.kind == "inseparable"]
-    assert rest.name == f"relation or {', '.join(found.inseparable)}"
+    assert rest.name == f"relation, {', '.join(found.inseparable[:-1])} or {found.inseparable[-1]}"
     assert rest.value == pytest.approx(found.after - found.before, abs=0.02)
     assert sum(cause.value for cause in found.causes) == pytest.approx(found.after - found.before, abs=1e-12)
 
@@ -196,7 +198,7 @@ def test_bad_rows_give_a_card_that_says_why_there_are_no_parts():
     assert told(good, same, "roc_auc").note == "roc_auc is not defined on the hold-out or on the window"
     empty = told(good, good._replace(x=np.full_like(good.x, np.nan)))
     assert {*empty.inseparable} >= {"a", "b", "c", "kind"}
-    assert [cause.name for cause in empty.causes] == ["relation or kind, a, b and 1 more"]
+    assert [cause.name for cause in empty.causes] == ["relation, kind, a, b or 1 more"]
 
 
 def test_a_wrong_group_is_refused_by_its_name():

@@ -18,10 +18,12 @@ class Cause(Frozen):
     """One part of the change of a metric, in its unit: above 0 the cause made it greater."""
 
     metric: str
-    name: str = Field(description="The group of features, label, relation (perhaps or some columns) or refit.")
+    name: str = Field(
+        description="The group of features, label, relation (perhaps with what cannot be told from it) or refit."
+    )
     kind: CauseKind = Field(
         description="features: their values come from another distribution; label: so does the label; relation: rows alike in that "
-        "have another label than before; inseparable: that, or columns of which hold-out and window share too little; refit: what serves is not what was judged, but fitted again on newer rows."
+        "have another label than before; inseparable: that, or shifts so large that the two share too little; refit: what serves is not what was judged, but fitted again on newer rows."
     )
     value: float
     low: float
@@ -55,7 +57,7 @@ class CauseCard(Frozen):
     )
     inseparable: tuple[str, ...] = Field(
         (),
-        description="Columns of which hold-out and window share too little: what their shift did cannot be told from a changed relation.",
+        description="Shifts so large that hold-out and window share too little: what they did cannot be told from a changed relation.",
     )
     note: str = Field("", max_length=500, description="Why there are no parts, where there are none.")
 
