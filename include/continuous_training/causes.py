@@ -65,8 +65,9 @@ class Causes(Frozen):
 
     Limits: a feature that goes together with one that was taken out may stand for it. A change of which features go together, without any change of one alone, counts as relation. If the relation
     changes so that the label becomes more frequent in rows of all kinds, data cannot tell that from a shift of the label,
-    and it counts as one. The intervals hold the uncertainty of rows and weights, not that of how features are binned.
-    Causes are shifts that explain the numbers; what moved them in the world the data does not say.
+    and it counts as one. The intervals hold the uncertainty of rows and weights, not that of
+    how features are binned, and a window is one stretch of time: what is the same in all its rows, such as the weather of
+    its days, is no sample of anything. Causes are shifts that explain the numbers; what moved them in the world the data does not say.
 
     Source: Zhang, Singh, Ghassemi, Joshi, "Why did the model fail?: attributing model performance changes to distribution
     shifts", ICML 2023; Budhathoki, Janzing, Bloebaum, Ng, "Why did the distribution change?", AISTATS 2021 (DoWhy's

@@ -57,7 +57,7 @@ def told(reference, current, metric="log_loss", causes=None, seed=7):
     return (causes or Causes()).explain(reference, current, FEATURES, predict, asked)
 
 
-def card(change, seed, metric="log_loss", rows=3000):
+def card(change, seed, metric="log_loss", rows=2500):
     rng = np.random.default_rng(seed)
     return told(world(rng, rows), world(rng, rows, **CHANGES[change]), metric)
 
@@ -80,7 +80,7 @@ def by_name(found):
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_changed_explains_the_change_and_nothing_else_does(change):
     covered = others = 0
-    for seed in range(700, 708):
+    for seed in range(700, 706):
         parts = by_name(card(change, seed))
         assert "idle" not in parts  # it moved too, and the model does not use it
         expected = dict.fromkeys(parts, 0.0) | ({} if change == "nothing" else {change: truth(change)})
@@ -91,8 +91,8 @@ def test_what_changed_explains_the_change_and_nothing_else_does(change):
         if change not in {"nothing", "c", "kind"}:  # these change the loss by less than its noise
             assert max(parts.values(), key=lambda cause: abs(cause.value)).name == change
             assert parts[change].shown
-    assert covered >= 7 or change == "nothing"
-    assert others <= 3
+    assert covered >= 5 or change == "nothing"
+    assert others <= 2
 
 
 def test_two_causes_have_their_parts():
