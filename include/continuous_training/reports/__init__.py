@@ -5,6 +5,17 @@ anywhere, with nothing but the standard library.
 """
 
 from continuous_training.reports.card import ModelCard
+from continuous_training.reports.card_page import card_page
 from continuous_training.reports.distribution import Distribution, DriftColumn, DriftReport, Profile, ProfileColumn
+from continuous_training.reports.drift_page import drift_page
 
-__all__ = ["Distribution", "DriftColumn", "DriftReport", "ModelCard", "Profile", "ProfileColumn"]
+__all__ = [
+    "Distribution",
+    "DriftColumn",
+    "DriftReport",
+    "ModelCard",
+    "Profile",
+    "ProfileColumn",
+    "card_page",
+    "drift_page",
+]

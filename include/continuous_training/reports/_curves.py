@@ -144,7 +144,7 @@ def _precision_recall(positive: NDArray[np.bool_], scores: Predictions) -> Figur
     return Figure(
         name="precision_recall",
         title="Precision and recall",
-        text=f"Of the rows that are named, the share that came true, by the share found of all {positive.mean():.1%} that did.",
+        text=f"Of the rows that are named, the share that came true, by the share found of all {100 * positive.mean():.1f} % that did.",
         x_label="recall",
         y_label="precision",
         series=_each(scores, curve),

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-SAMPLE = 2_000
+SAMPLE = 500
 """Rows that are explained: SHAP values of a row cost about a hundred predictions."""
 FEWEST = 50
 MOST_SLICES = 12
-INTERACTING, GRID = 5, 40
+INTERACTING, GRID = 5, 30
 """Features whose pairs are looked at, and the rows that stand for all where they are: the cost is pairs times rows squared."""
 SHAP = (
     "Mean absolute SHAP value of the raw score, as LightGBM computes it (Lundberg et al., Nature Machine Intelligence 2, 2020), "

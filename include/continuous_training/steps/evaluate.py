@@ -94,7 +94,7 @@ def _compare(context: Context, judged: Judged) -> Comparison:
             confidence=0.5,
             resamples=1,
             seed=0,
-        )
+        ).model_copy(update={"low": None, "high": None})  # of one resample there is no interval
     comparison = performance.compare(
         metric,
         judged.y,

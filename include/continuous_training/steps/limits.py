@@ -39,7 +39,7 @@ def _of_numbers(spec: ModelSpec, comparison: Comparison) -> tuple[str, ...]:
     policy = spec.promotion
     unknown = [name for name, (value, _) in comparison.metrics.items() if value is None]
     return (
-        f"Intervals hold the true value with {policy.confidence:.0%} confidence, each by itself: of many, some do not.",
+        f"Intervals hold the true value with {100 * policy.confidence:.3g} % confidence, each by itself: of many, some do not.",
         "What would serve was fitted once more on all rows, the hold-out too, so no rows are left to measure it on: the numbers "
         "are those of the same recipe without them."
         if comparison.refitted is not None

@@ -13,9 +13,7 @@ from continuous_training.reports.distribution import ColumnKind, DriftReport, Pr
 if TYPE_CHECKING:
     from continuous_training.core.decisions import Evidence
     from continuous_training.core.run import ChampionRef
-    from continuous_training.core.task import Features
     from continuous_training.reports._distributions import Tally
-    from continuous_training.spec import ModelSpec
     from continuous_training.steps.context import Context
 
 PROFILE = "profile"
@@ -25,17 +23,16 @@ PREDICTION = COMPUTED_COLUMNS[0]
 def profile(context: Context, rows: pd.DataFrame) -> Profile:
     """Return how the rows of the run's window are distributed, with what was predicted of them where that is known."""
     spec, run = context.spec, context.run
-    columns = _distributions.profile(rows, _kinds(spec, spec.features, rows))
-    return Profile(model=spec.model, window=run.window, rows=len(rows), columns=columns)
-
-
-def _kinds(spec: ModelSpec, features: Features, rows: pd.DataFrame) -> dict[str, ColumnKind]:
-    kinds: dict[str, ColumnKind] = dict.fromkeys(features.numeric, "numeric")
-    kinds |= dict.fromkeys(features.categorical, "categorical")
+    kinds: dict[str, ColumnKind] = dict.fromkeys(spec.features.numeric, "numeric")
+    kinds |= dict.fromkeys(spec.features.categorical, "categorical")
     kinds[spec.task.label] = "categorical" if spec.task.kind == "classification" else "numeric"
-    if PREDICTION in rows.columns:  # the probability of one of two classes, the value, or the likeliest of several
-        kinds[PREDICTION] = "numeric" if rows[PREDICTION].dtype.kind == "f" else "categorical"
-    return kinds
+    columns = _distributions.profile(rows, kinds)
+    if PREDICTION in rows.columns:
+        predicted = rows[rows[PREDICTION].notna()]
+        # the probability of one of two classes, the value, or the likeliest of several classes
+        kind: ColumnKind = "numeric" if predicted[PREDICTION].dtype.kind == "f" else "categorical"
+        columns += _distributions.profile(predicted, {PREDICTION: kind})
+    return Profile(model=spec.model, window=run.window, rows=len(rows), columns=columns)
 
 
 def profile_of(context: Context, champion: ChampionRef) -> Profile:
@@ -55,9 +52,10 @@ def count(profile: Profile, rows: pd.DataFrame) -> Tally:
 
 
 def drift_report(context: Context, profile: Profile, counted: Tally, evidence: Evidence) -> DriftReport:
-    """Return the report of the run's window."""
-    champion = context.run.champion
+    """Return the report of the run's window; the label is part of it once there is one."""
+    champion, label = context.run.champion, context.spec.task.label
     assert champion is not None
+    columns = _distributions.compared(profile.columns, counted)
     return DriftReport(
         model=evidence.model,
         window=evidence.window,
@@ -65,6 +63,6 @@ def drift_report(context: Context, profile: Profile, counted: Tally, evidence: E
         as_of=evidence.as_of,
         champion=champion.version,
         rows=counted.rows,
-        columns=_distributions.compared(profile.columns, counted),
+        columns=tuple(each for each in columns if each.name != label or each.current.missing < 1),
         scores=evidence.drift,
     )
