@@ -183,10 +183,8 @@ def main(  # what another process was started with
     front = Router(app, pointer.fence, hosts, ServingFolder(Path(home), pointer.model, slot)) if home else None
     admin = None
     if metrics_number:
-        metrics = Metrics(pointer, board, bounds, age)
-        admin = AdminServer(
-            AdminApp(metrics, rollout=front.report if front else None), socket.socket(fileno=int(metrics_number))
-        )
+        metrics = Metrics(pointer, board, bounds, age, front.report if front else None)
+        admin = AdminServer(AdminApp(metrics), socket.socket(fileno=int(metrics_number)))
     SupervisedServer(app, control, front, admin).run(sockets=[listener])
     if log is not None:
         log.close()
