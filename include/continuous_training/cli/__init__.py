@@ -300,6 +300,12 @@ def _serve_limits(serve: argparse.ArgumentParser) -> None:
         "--arrow", action="store_true", default=None, help="load pyarrow at the start, not with the first Arrow batch"
     )
     serve.add_argument(
+        "--strict",
+        action="store_true",
+        default=None,
+        help="refuse columns that are no features and categories that training has not seen (or CT_STRICT)",
+    )
+    serve.add_argument(
         "--admin-port", help="port of GET /metrics; 0 takes a free one (or CT_ADMIN_PORT; default: no such port)"
     )
     serve.add_argument("--admin-host", help="IPv4 address of the admin port (or CT_ADMIN_HOST; default: 127.0.0.1)")

@@ -38,6 +38,7 @@ class Pointer(Release):
     folder: str = Field(description="Absolute path of the bundle.")
     age: Freshness = Field(default_factory=Freshness, description="When the model is too old, and what is done then.")
     log: LogPolicy | None = Field(None, description="What is kept of its predictions; none keeps nothing.")
+    strict: bool = Field(default=False, description="Whether requests that training never saw the like of are refused.")
     ticket: str = Field(default_factory=lambda: uuid.uuid4().hex)
 
 

@@ -81,6 +81,10 @@ class ServedPods(Deployer):
         (443,), max_length=20, description="TCP ports that the pods may connect to: those of the artefact store."
     )
     age: Freshness = Field(default_factory=Freshness, description="When a model is too old, and what is done then.")
+    strict: bool = Field(
+        default=False,
+        description="Whether requests with columns that are no features, or with categories that training has not seen, are refused.",
+    )
     startup: Duration = Field(
         "5 minutes",
         validate_default=True,
@@ -205,6 +209,7 @@ def _container(pods: ServedPods, release: Release, artefacts: str, mounts: list[
         "CT_ARTEFACTS": artefacts,
         "CT_HOME": "/work",
         **_freshness(pods.age),
+        **({"CT_STRICT": "true"} if pods.strict else {}),
         "CT_HOSTS": ",".join([*_service_names(pods.namespace, release), *pods.hosts]),
         "HOME": "/work",
         **{f"CT_{name.upper()}": value for name, value in told.items()},

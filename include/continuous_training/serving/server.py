@@ -179,7 +179,7 @@ def main(  # what another process was started with
     if home and pointer.log is not None:
         log = PredictionLog(log_folder(Path(home), pointer.model), pointer, pointer.log)
     record = log.record if log else None
-    app = ModelApp(pointer, bundle, hosts, record, meter=Meter(board.block(), bounds), age=age)
+    app = ModelApp(pointer, bundle, hosts, record, meter=Meter(board.block(), bounds), age=age, strict=pointer.strict)
     front = Router(app, pointer.fence, hosts, ServingFolder(Path(home), pointer.model, slot)) if home else None
     admin = None
     if metrics_number:

@@ -112,7 +112,9 @@ def _answer(wanted: Wanted, folder: Path, listener: socket.socket, door: AdminDo
     bounds = score_bounds(bundle.manifest, bundle.golden)
     own = () if wanted.host == _ANY_ADDRESS else (wanted.host,)
     hosts = [LOOPBACK, "localhost", *own, *wanted.hosts]
-    app = ModelApp(release, bundle, hosts, meter=Meter(door.board.block(door.worker), bounds), age=age)
+    app = ModelApp(
+        release, bundle, hosts, meter=Meter(door.board.block(door.worker), bounds), age=age, strict=wanted.strict
+    )
     limits = Limits(connections=wanted.connections, seconds=wanted.patience)
     admin = None
     if door.listener is not None:

@@ -37,5 +37,8 @@ class Wanted(Frozen):
     admin_host: str = Field(LOOPBACK, description="IPv4 address of the admin port.")
     admin_port: int | None = Field(None, ge=0, le=65535, description="Port of `/metrics`; without it there is none.")
     private_metrics: bool = Field(default=False, description="Tell metrics to whoever has the token only.")
+    strict: bool = Field(
+        default=False, description="Refuse columns that are no features, and categories that the model does not know."
+    )
     max_age: Duration | None = Field(None, description="Age of the newest row it has seen from which a model is stale.")
     past_max_age: PastAge = Field("flag", description="Mark the answers of a stale model, or give none.")

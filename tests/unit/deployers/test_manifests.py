@@ -114,6 +114,7 @@ def test_credentials_come_by_reference():
 def test_the_server_is_told_its_release_and_the_names_it_is_called_by():
     told = {each["name"]: each["value"] for each in server(hosts=["models.example.com"])["env"]}
     assert server()["args"] == [RELEASE.bundle]
+    assert {"name": "CT_STRICT", "value": "true"} in server(strict=True)["env"]
     assert told == {
         "CT_ADMIN_HOST": "0.0.0.0", "CT_ADMIN_PORT": "9090", "CT_ARTEFACTS": "s3://models/ct", "CT_HOME": "/work", "HOME": "/work", "CT_MODEL": "flight_delays", "CT_VERSION": "12",
         "CT_FENCE": "14",

@@ -92,6 +92,13 @@ def test_a_digest_is_fetched_and_served_with_the_names_that_variables_give(home)
         assert codes == {"flights:80": 200, "a.example": 200, "localhost": 200, "example": 400, "evil.test": 400}
 
 
+@pytest.mark.parametrize(("arguments", "variables"), [(("--strict",), {}), ((), {"CT_STRICT": "true"})])
+def test_asked_to_be_strict_it_refuses_what_training_never_saw(home, arguments, variables):
+    with served(home / "bundles" / "a", *arguments, **variables) as (_, url):
+        answer = ask(url, [{**records(make_rows(1))[0], "carrier": "never seen"}])
+    assert (answer.status_code, "column 'carrier'" in answer.text) == (400, True)
+
+
 def test_a_folder_has_the_digest_the_store_would_give_it(home):
     _, digest = stored(home)
     (home / "bundles" / "a" / "notes").mkdir()
