@@ -288,6 +288,11 @@ def _serve_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         help="a name to be called by beside 127.0.0.1 and localhost, such as the Service's; *.example.com allows every "
         "name below, * every name; may be repeated (or CT_HOSTS, with commas)",
     )
+    serve.add_argument(
+        "--plan",
+        metavar="FILE",
+        help="follow the plan of a rollout that is in this file while it is there (or CT_PLAN)",
+    )
     serve.add_argument("--drain", help="seconds to go on answering after SIGTERM (default: 5)")
     _serve_limits(serve)
 

@@ -71,16 +71,18 @@ class ServingFolder:
     ----------
     slot
         `CHALLENGER` for what answers beside the champion, in a folder inside the model's.
+    plan
+        File of the rollout's plan, where somebody else keeps it.
     """
 
-    def __init__(self, home: Path, model: str, slot: str = "") -> None:
+    def __init__(self, home: Path, model: str, slot: str = "", plan: Path | None = None) -> None:
         if not model.isidentifier():
             msg = f"{model!r} is not the name of a model; use lower-case letters, digits and _; a retry gives the same"
             raise UsageError(msg)
         self.home, self.slot = home.absolute(), slot
         self.path = home.absolute() / "serving" / model / slot
         self.log = self.path / "server.log"
-        self.plan = self.path / "rollout.json"
+        self.plan = plan or self.path / "rollout.json"
         self.counts = self.path / "counts"
         self._lock = self.path / "supervisor.lock"
 

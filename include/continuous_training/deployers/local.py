@@ -70,7 +70,10 @@ class Local(Deployer):
         """
         return self._serve(ServingFolder(Path(settings.home), release.model), release, bundle, Path(settings.home))
 
-    rolls_out = True
+    @property
+    def rolls_out(self) -> bool:
+        """Tell that a challenger can answer beside the champion."""
+        return True
 
     def introduce(self, challenger: Release, bundle: Path, *, settings: Settings) -> str:
         """Serve the challenger from a supervised process of its own, on a port of its own."""
