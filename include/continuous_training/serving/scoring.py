@@ -52,20 +52,22 @@ def read_request(body: bytes, names: Sequence[str]) -> Asked:
     >>> read_request(b'{"inputs": {"a": [1, 2], "b": ["x", "y"]}}', ["a", "b"]).given
     {'a': [1, 2], 'b': ['x', 'y']}
     >>> read_request(b'{"instances": [[1, "x"]], "params": {"contributions": true}}', ["a", "b"])
-    Asked(given={'a': [1], 'b': ['x']}, rows=1, contributions=True, id=None, outputs=(), row=None)
+    Asked(given={'a': [1], 'b': ['x']}, rows=1, contributions=True, id=None, outputs=(), row=None, named=())
     """
     request = _parse(body)
     form, value = _only_form(request)
     contributions = "params" in request and wants_contributions(request["params"], "params")
     if type(value) is list and len(value) == 1 and type(value[0]) is dict and form != "dataframe_split":
-        return Asked({}, 1, contributions, row=value[0])
+        return Asked({}, 1, contributions, row=value[0], named=value)
+    named: Sequence[Any]
     if form == "dataframe_split":
-        columns = _from_split(value, names)
+        columns, named = _from_split(value, names), [value["columns"]]
     elif form == "inputs" and isinstance(value, dict):
-        columns = _from_columns(value, names)
+        columns, named = _from_columns(value, names), [value]
     else:
         columns = _from_rows(form, value, names)
-    return Asked(columns, max(map(len, columns.values())), contributions)
+        named = value if value and isinstance(value[0], dict) else ()
+    return Asked(columns, max(map(len, columns.values())), contributions, named=named)
 
 
 def write_answer(

@@ -80,7 +80,7 @@ def read_request(body: bytes, names: Sequence[str]) -> Asked:
     --------
     >>> tensor = b'{"name": "a", "shape": [2], "datatype": "FP64", "data": [1.5, null]}'
     >>> read_request(b'{"id": "7", "inputs": [%b]}' % tensor, ["a"])
-    Asked(given={'a': [1.5, None]}, rows=2, contributions=False, id='7', outputs=(), row=None)
+    Asked(given={'a': [1.5, None]}, rows=2, contributions=False, id='7', outputs=(), row=None, named=[['a']])
     """
     request = _parse(body)
     contributions = request.parameters is not None and wants_contributions(request.parameters, "parameters")
@@ -91,9 +91,11 @@ def read_request(body: bytes, names: Sequence[str]) -> Asked:
             raise DataInvalid(f"inputs: {name} has {len(values)} rows and {names[0]} has {rows}; give each the same")
     check_rows(rows)
     outputs = _outputs(request, contributions=contributions)
+    named = [[tensor.name for tensor in request.inputs]]
     if rows == 1:
-        return Asked({}, 1, contributions, request.id, outputs, {name: values[0] for name, values in columns.items()})
-    return Asked(columns, rows, contributions, request.id, outputs)
+        row = {name: values[0] for name, values in columns.items()}
+        return Asked({}, 1, contributions, request.id, outputs, row, named)
+    return Asked(columns, rows, contributions, request.id, outputs, named=named)
 
 
 def write_answer(
