@@ -201,7 +201,11 @@ def test_every_field_of_the_form_says_what_it_does() -> None:
 
 @pytest.mark.parametrize(
     ("conf", "says"),
-    [({}, "to is 'None'"), ({"version": 0, "reason": "x"}, "to is '0'"), ({"version": 1, "reason": ""}, "reason is ''")],
+    [
+        ({}, "to is 'None'"),
+        ({"version": 0, "reason": "x"}, "to is '0'"),
+        ({"version": 1, "reason": ""}, "reason is ''"),
+    ],
 )
 def test_a_rollback_in_a_dag_without_the_form_is_checked_as_well(conf: dict[str, Any], says: str) -> None:
     class Asking(BaseOperator):

@@ -1,6 +1,5 @@
 """What the pages tell, from a real ledger and a real store: also of hostile names, of nothing, and of what is gone."""
 
-import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from continuous_training.core.errors import UsageError
 from continuous_training.core.scores import DriftScore, Estimate, PerformanceScore
 from continuous_training.core.window import Window
 from continuous_training.ledger import Ledger
+from continuous_training.reports import Distribution, DriftColumn, DriftReport
 from continuous_training.storage import Store
 from continuous_training.ui.champions import timeline
 from continuous_training.ui.decision import explain_run
@@ -152,8 +152,12 @@ def test_a_column_is_told_with_its_distribution_or_with_why_there_is_none(ledger
     assert "before distributions were kept" in column_detail(ledger, store, "m", window, "a").note
     run = a_run(7, kind="watch").model_copy(update={"window": window})
     ledger.begin_run(run, now=NOW)
-    told = {"name": "a", "kind": "numeric"}
-    digest = store.put(json.dumps({"columns": [told]}).encode())
+    lies = Distribution(rows=10, missing=0.0, edges=(0.0, 1.0), shares=(1.0,))
+    told = DriftColumn(name="a", kind="numeric", reference=lies, current=lies)
+    report = DriftReport(
+        model="m", window=window, reference=window, as_of=moment(7), champion="1", rows=10, columns=(told,)
+    )
+    digest = store.put(report.model_dump_json().encode())
     store.write_manifest(run.key, "score", {"outputs": {"report": digest}, "facts": {}})
     assert column_detail(ledger, store, "m", window, "a").distribution == told
     assert "beyond the columns" in column_detail(ledger, store, "m", window, "other").note
