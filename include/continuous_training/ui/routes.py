@@ -24,16 +24,16 @@ from pydantic import BaseModel
 from continuous_training.core.errors import ContinuousTrainingError, Transient, UsageError
 from continuous_training.core.window import Window
 from continuous_training.ledger import Ledger
+from continuous_training.provider import links
 from continuous_training.provider.dags import KINDS
 from continuous_training.provider.hooks import ContinuousTrainingHook, configured_registry_page
-from continuous_training.provider.links import result_links
 from continuous_training.reports import ModelCard, card_page, drift_page
 from continuous_training.settings import Settings
 from continuous_training.spec import MODEL_NAME
 from continuous_training.storage import Store
 from continuous_training.ui import champions, decision, drift, models
 
-PREFIX = "/continuous-training/pages"
+PREFIX = links.PAGES
 STATIC = Path(__file__).parent / "static"
 FILES = {path.name: path for path in STATIC.iterdir()}
 TYPES = {".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -125,8 +125,8 @@ def show_decision(request: Request, dag_id: str, key: Key) -> Response:
     settings, model = _settings(), _model(dag_id)
     found = decision.explain_run(_ledger(settings.ledger), Store(settings.artefacts), model, key)
     spec = models.model_file(Path(settings.models) / f"{model}.yaml")
-    links = result_links(configured_registry_page(), spec, found.facts.get("promote", {})) if spec else {}
-    return _answer(request, found, links=links)
+    leads_to = links.result_links(configured_registry_page(), spec, found.facts.get("promote", {})) if spec else {}
+    return _answer(request, found, links=leads_to)
 
 
 @open_to_readers.get("/dags/{dag_id}/card")
