@@ -11,10 +11,12 @@ import pandas as pd
 from continuous_training import performance
 from continuous_training.core.digest import digest
 from continuous_training.detectors import ATTRIBUTION_PREFIX
+from continuous_training.steps.card import Judged, model_card
 from continuous_training.steps.champion import load_champion, triage_key
 from continuous_training.steps.context import Context, Output, to_json
 from continuous_training.steps.lines import estimator_key, fit_estimator
 from continuous_training.steps.prepare import labelled_rows, split_by_time
+from continuous_training.steps.profile import PROFILE, profile
 from continuous_training.trainers.bundle import Bundle, load_bundle
 from continuous_training.trainers.preparation import encode_label
 
@@ -32,25 +34,22 @@ _TWO = 2
 
 
 def do(context: Context) -> Output:
-    """Store the comparison, the verdict and, for each detector, the prepared reference of the challenger."""
+    """Store the comparison, the verdict, the model card and, for each detector, the prepared reference of the challenger."""
     spec = context.spec
     policy = spec.promotion
     rows = labelled_rows(pd.read_parquet(context.fetch("collect", "rows")), spec)
     hold_out = split_by_time(rows, spec)[2]
-    judged = rows.iloc[hold_out]
-    trained = context.manifest("train")["outputs"]
-    challenger = load_bundle(context.bundle(trained.get("judged", trained["bundle"])))
-    y, _ = encode_label(judged[spec.task.label], spec.task, challenger.manifest.classes)
-    prediction = challenger.predict(judged)
-    groups = groups_of(judged, spec.task)
-    comparison = _compare(context, judged, challenger, y, prediction)
+    judged = _judged(context, rows.iloc[hold_out])
+    comparison = _compare(context, judged)
     verdict = policy.judge(comparison)
-    computed = computed_columns(y, prediction, spec.task, groups) | attributions(spec, challenger, judged)
+    computed = computed_columns(judged.y, judged.prediction, spec.task, judged.groups)
+    computed |= attributions(spec, judged.challenger, judged.rows)
     outputs = _references(context, rows, hold_out, computed)
     if spec.estimates:
-        outputs[estimator_key(spec)] = _stored(context, fit_estimator(spec, challenger, judged))
+        outputs[estimator_key(spec)] = _stored(context, fit_estimator(spec, judged.challenger, judged.rows))
     outputs["comparison"] = context.store.put(to_json(comparison.model_dump(mode="json")))
     outputs["verdict"] = context.store.put(to_json(verdict.model_dump(mode="json")))
+    outputs["card"] = context.store.put(model_card(context, judged, comparison, verdict).model_dump_json().encode())
     facts = {
         "verdict": verdict.outcome.value,
         "text": verdict.text,
@@ -62,15 +61,26 @@ def do(context: Context) -> Output:
     return Output(outputs=outputs, facts=facts)
 
 
-def _compare(
-    context: Context,
-    judged: pd.DataFrame,
-    challenger: Bundle,
-    y: NDArray[np.float64],
-    prediction: NDArray[np.float64],
-) -> Comparison:
+def _judged(context: Context, rows: pd.DataFrame) -> Judged:
+    """Let both models predict the hold-out rows."""
+    task, trained = context.spec.task, context.manifest("train")["outputs"]
+    challenger = load_bundle(context.bundle(trained.get("judged", trained["bundle"])))
+    champion, against = _opponent(context, rows)
+    return Judged(
+        rows=rows,
+        y=encode_label(rows[task.label], task, challenger.manifest.classes)[0],
+        groups=groups_of(rows, task),
+        challenger=challenger,
+        prediction=challenger.predict(rows),
+        champion=champion,
+        before=None if champion is None else aligned(champion, champion.predict(rows), challenger),
+        against=against,
+    )
+
+
+def _compare(context: Context, judged: Judged) -> Comparison:
     """Measure the challenger against the champion, and what would serve against the challenger."""
-    spec, policy, groups = context.spec, context.spec.promotion, groups_of(judged, context.spec.task)
+    spec, policy = context.spec, context.spec.promotion
     metric, trained = spec.metric(policy.metric), context.manifest("train")["outputs"]
     serving = load_bundle(context.bundle(trained["bundle"]))
     serving.check_golden()
@@ -78,27 +88,26 @@ def _compare(
     if "judged" in trained:
         refitted = performance.estimate(
             metric,
-            y,
-            aligned(serving, serving.predict(judged), challenger),
-            groups=groups,
+            judged.y,
+            aligned(serving, serving.predict(judged.rows), judged.challenger),
+            groups=judged.groups,
             confidence=0.5,
             resamples=1,
             seed=0,
-        )
-    opponent, against = _opponent(context, judged)
+        ).model_copy(update={"low": None, "high": None})  # of one resample there is no interval
     comparison = performance.compare(
         metric,
-        y,
-        prediction,
-        None if opponent is None else aligned(opponent, opponent.predict(judged), challenger),
-        groups=groups,
-        slices={name: judged[name].to_numpy() for name in policy.slices},
+        judged.y,
+        judged.prediction,
+        judged.before,
+        groups=judged.groups,
+        slices={name: judged.rows[name].to_numpy() for name in policy.slices},
         confidence=policy.confidence,
         resamples=policy.resamples,
         seed=spec.seed,
         all_metrics=spec.all_metrics,
     )
-    return comparison.model_copy(update={"against": against, "refitted": refitted})
+    return comparison.model_copy(update={"against": judged.against, "refitted": refitted})
 
 
 def groups_of(rows: pd.DataFrame, task: Task) -> NDArray[Any] | None:
@@ -114,6 +123,7 @@ def _references(
     at = rows.index[hold_out]
     reference = rows.assign(**{name: pd.Series(values, index=at) for name, values in computed.items()})
     outputs = {f"reference-{detector_key(detector)}": _fit(context, detector, reference) for detector in spec.drift}
+    outputs[PROFILE] = context.store.put(profile(context, reference).model_dump_json().encode())
     if spec.triage is not None:
         usual = spec.triage.fit(reference, spec.task, spec.features)
         outputs[triage_key(spec.triage, spec.features)] = _stored(context, usual)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from continuous_training.core.defects import Defect
 from continuous_training.core.run import Run
 from continuous_training.core.window import Window
+from continuous_training.reports._distributions import Tally
+from continuous_training.reports.distribution import Profile
 from continuous_training.settings import Settings
 from continuous_training.spec import ModelSpec
 from continuous_training.steps.champion import load_champion
@@ -21,11 +23,13 @@ from continuous_training.steps.collect import read_rows
 from continuous_training.steps.context import Context
 from continuous_training.steps.defects import defects
 from continuous_training.steps.evaluate import computed_columns, detector_key, groups_of
+from continuous_training.steps.profile import count, profile_of
 from continuous_training.steps.references import reference_of
 from continuous_training.storage import Store
 from continuous_training.trainers.preparation import encode_label
 
 if TYPE_CHECKING:
+    from continuous_training.core.run import ChampionRef
     from continuous_training.detectors.base import Prepared
 
 
@@ -71,6 +75,8 @@ class Seen:
     tallies: dict[str, Any]
     """What each detector counted, by its key; `None` of one that has to have rows side by side."""
     defects: tuple[Defect, ...]
+    counted: Tally
+    """What the drift report counts in each column."""
     sample: Sample
 
     def __add__(self, other: Seen) -> Seen:
@@ -80,6 +86,7 @@ class Seen:
             self.rows + other.rows,
             {key: None if tally is None else tally + other.tallies[key] for key, tally in self.tallies.items()},
             self.defects + tuple(one for one in other.defects if (one.kind, one.column) not in known),
+            self.counted + other.counted,
             self.sample + other.sample,
         )
 
@@ -91,8 +98,8 @@ def see(context: Context, window: Window) -> Seen:
     parts = list(spec.window.parts_of(window))
     engine = getattr(spec.trainer, "engine", None)
     if engine is None:
-        references = {detector_key(detector): reference_of(context, detector, champion) for detector in spec.drift}
-        return reduce(add, (_see_part(context, part, references) for part in parts))
+        kept = _kept(context, champion)
+        return reduce(add, (_see_part(context, part, kept) for part in parts))
     # Workers beside this step are its own; others know from their own surroundings where this deployment keeps things.
     settings = context.settings if engine.scheduler is None else None
     with engine.ready(context.settings.locations) as ready:
@@ -106,11 +113,22 @@ def _see_remotely(asked: tuple[ModelSpec, Run, Settings | None, Window]) -> Seen
     settings = given or Settings.from_environment()
     context = Context(spec=spec, run=run, settings=settings, store=Store(settings.artefacts))
     assert run.champion is not None
-    references = {detector_key(detector): reference_of(context, detector, run.champion) for detector in spec.drift}
-    return _see_part(context, part, references)
+    return _see_part(context, part, _kept(context, run.champion))
 
 
-def _see_part(context: Context, part: Window, references: dict[str, Prepared]) -> Seen:
+class Kept(NamedTuple):
+    """What is known of the champion's rows."""
+
+    references: dict[str, Prepared]
+    profile: Profile
+
+
+def _kept(context: Context, champion: ChampionRef) -> Kept:
+    references = {detector_key(each): reference_of(context, each, champion) for each in context.spec.drift}
+    return Kept(references, profile_of(context, champion))
+
+
+def _see_part(context: Context, part: Window, kept: Kept) -> Seen:
     spec, champion = context.spec, context.run.champion
     assert champion is not None
     rows, bundle = read_rows(context.within(part)), load_champion(context, champion)
@@ -119,9 +137,12 @@ def _see_part(context: Context, part: Window, references: dict[str, Prepared]) -
     return Seen(
         rows=len(rows),
         tallies={
-            detector_key(detector): detector.tally_slices(references[detector_key(detector)], measured, spec.features)
+            detector_key(detector): detector.tally_slices(
+                kept.references[detector_key(detector)], measured, spec.features
+            )
             for detector in spec.drift
         },
         defects=defects(context, rows, part, champion),
+        counted=count(kept.profile, measured),
         sample=Sample.of(rows, spec.window.sample),
     )

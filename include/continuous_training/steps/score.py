@@ -7,14 +7,16 @@ from continuous_training.core.errors import DataInvalid
 from continuous_training.steps.champion import load_champion
 from continuous_training.steps.context import Context, Output, to_json
 from continuous_training.steps.drift import drift_scores
+from continuous_training.steps.evaluate import computed_columns
 from continuous_training.steps.lines import measure, windows_of_lines
 from continuous_training.steps.looks import defects_of, look_at, look_back
+from continuous_training.steps.profile import count, drift_report, profile_of
 from continuous_training.steps.realised import realised_gain
 from continuous_training.steps.shadow import shadow_score
 
 
 def do(context: Context) -> Output:
-    """Store the evidence of the run's window."""
+    """Store the evidence of the run's window, and the drift report beside it."""
     spec, run = context.spec, context.run
     if run.champion is None:
         msg = f"run {run.key[:12]} names no champion to score; plan it again, a retry of this run gives the same"
@@ -42,6 +44,13 @@ def do(context: Context) -> Output:
         realised=realised_gain(context, ripe.rows, bundle) if judged else None,
         defects=found,
     )
-    outputs = {"evidence": context.store.put(to_json(evidence.model_dump(mode="json")))}
+    profile = profile_of(context, run.champion)
+    told = computed_columns(now.y, now.prediction, spec.task, now.groups)
+    counted = now.seen.counted if now.seen else count(profile, now.rows.assign(**told))
+    report = drift_report(context, profile, counted, evidence)
+    outputs = {
+        "evidence": context.store.put(to_json(evidence.model_dump(mode="json"))),
+        "report": context.store.put(report.model_dump_json().encode()),
+    }
     facts = {"rows": now.size, "scores": len(drift), "champion": run.champion.version, "defects": len(found)}
     return Output(outputs=outputs, facts=facts)

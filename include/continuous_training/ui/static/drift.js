@@ -139,10 +139,10 @@ function Drift({ dagId }) {
         map.windows.length === 0 && h(Note, null, "No window was looked at yet: the watch DAG waits for the next complete one."),
         map.windows.length > 0 && map.columns.length === 0 && h(Note, null, search ? "No measured column has this in its name." : "No detector measures a column of this model."),
         map.columns.length > 0 &&
-          h(UI.Flex, { gap: 8, wrap: "wrap", align: "start" },
-            h(Part, { title: "Columns by windows", note: "How far each column lies from its reference. ! is beyond the threshold, hatched could not be measured. Choose a square to see its values." },
-              h(HeatMap, { map, chosen, choose })),
-            chosen && h(UI.Box, { flex: "1 1 420px", minW: 0, "aria-live": "polite" }, h(Detail, { dagId, chosen }))),
+          h(Part, { title: "Columns by windows", note: "How far each column lies from its reference. ! is beyond the threshold, hatched could not be measured. Choose a square to see its values." },
+            h(UI.Flex, { gap: 8, wrap: "wrap", align: "start" },
+              h(UI.Box, { maxW: "100%" }, h(HeatMap, { map, chosen, choose })),
+              chosen && h(UI.Box, { flex: "1 1 420px", minW: 0, "aria-live": "polite" }, h(Detail, { dagId, chosen })))),
         map.total > PAGE &&
           h(UI.HStack, { mb: 4, gap: 3 },
             h(UI.Button, { size: "sm", variant: "outline", disabled: offset === 0, onClick: () => setOffset(offset - PAGE) }, "Before"),

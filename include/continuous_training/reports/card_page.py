@@ -1,0 +1,287 @@
+"""The page of a model card."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from continuous_training.core.duration import format_duration
+from continuous_training.reports.chart import Chart, around, label, nice, tick
+from continuous_training.reports.drawing import drawn
+from continuous_training.reports.explanation_page import explanation
+from continuous_training.reports.frame import (
+    Table,
+    badge,
+    bullets,
+    facts,
+    name,
+    number,
+    page,
+    paragraph,
+    percent,
+    section,
+    text,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from continuous_training.core.decisions import Rule
+    from continuous_training.core.scores import Estimate
+    from continuous_training.reports.card import ModelCard
+
+_MOST_NAMES = 100
+_DIGEST = 16
+_MOST_SLICES = 40
+
+
+def card_page(card: ModelCard) -> str:
+    """Return one HTML file that shows a card: under 2 MB whatever its names are, and without anything to fetch."""
+    verdict = card.verdict
+    body = (
+        f"<h1>Model card of {text(card.model)}</h1>"
+        + (paragraph(text(card.description), "lead") if card.description else "")
+        + paragraph(f"{badge(verdict.outcome.value)} {text(verdict.text, 1000)}")
+        + facts(_facts(card))
+        + section("Intended use", _use(card))
+        + section("Quality", _quality(card))
+        + section("Promotion gate", _gate(card.verdict.rules))
+        + section("Slices", _slices(card))
+        + section("Groups", _groups(card))
+        + section("Figures", _figures(card) + _confusion(card))
+        + section("Where predictions come from", explanation(card.explanation) if card.explanation else "")
+        + section("What changed", _changes(card))
+        + section("Limits", bullets([text(limit, 1000) for limit in card.limits]))
+        + section("Not in this card", bullets([f"{text(each.part)}: {text(each.why)}." for each in card.left_out]))
+        + section("Lineage", _lineage(card))
+        + section("Licences", _licences(card))
+    )
+    return page(f"Model card of {card.model}, {card.window.end:%Y-%m-%d}", body)
+
+
+def _facts(card: ModelCard) -> list[tuple[str, str]]:
+    rows, reason, champion = card.rows, card.reason, card.champion
+    return [
+        ("Trained because", f"{text(reason.kind)}: {text(reason.text)}" if reason else ""),
+        ("Data", f"{card.window.start:%Y-%m-%d} to {card.window.end:%Y-%m-%d}"),
+        ("Rows", f"{rows.train:,} train, {rows.tune:,} tune, {rows.hold_out:,} hold-out"),
+        ("Hold-out from", f"{rows.hold_out_from:%Y-%m-%d %H:%MZ}"),
+        ("Trainer", text(card.trainer)),
+        (
+            "Compared with",
+            f"version {text(champion.version, 40)}, data to <span class='nowrap'>{champion.data_cutoff:%Y-%m-%d}</span>"
+            if champion
+            else "no champion yet",
+        ),
+        ("Seen from", f"{card.as_of:%Y-%m-%d %H:%MZ}"),
+        ("Run", f"<code>{text(card.lineage.run_key[:12])}</code>"),
+    ]
+
+
+def _use(card: ModelCard) -> str:
+    task = card.task
+    delay = f", which becomes known {text(format_duration(task.label_delay))} later" if task.label_delay else ""
+    asked = {
+        "classification": f"the class of {name(task.label)}",
+        "regression": f"the value of {name(task.label)}",
+        "ranking": f"the order of the rows of each {name(task.group)} by {name(task.label)}",
+    }[task.kind]
+    classes = ", ".join(name(each) for each in card.classes[:_MOST_NAMES])
+    told = [f"It predicts {asked}{delay} ({task.kind}). The time of a row is {name(task.event_time)}."]
+    told += [f"Classes: {classes}."] if classes else []
+    for kind, names in (("Numbers", card.features.numeric), ("Categories", card.features.categorical)):
+        if names:
+            more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
+            told.append(f"{kind} it is asked with: {', '.join(map(name, names[:_MOST_NAMES]))}{more}.")
+    told.append(
+        "It answers for rows like those it was trained on; for others, and for other questions, nothing was shown."
+    )
+    return "".join(map(paragraph, told))
+
+
+def _interval(estimate: Estimate | None) -> str:
+    if estimate is None or estimate.value is None:
+        return "&ndash;"
+    between = (
+        "" if estimate.low is None else f' <span class="quiet">{number(estimate.low)} to {number(estimate.high)}</span>'
+    )
+    return f"{number(estimate.value)}{between}"
+
+
+def _quality(card: ModelCard) -> str:
+    comparison = card.comparison
+    better = "higher" if comparison.greater_is_better else "lower"
+    first = (
+        f"{text(comparison.metric)} (decides, {better} is better)",
+        _interval(comparison.challenger),
+        _interval(comparison.champion),
+    )
+    rows: list[Sequence[str]] = [first]
+    rows += [
+        (text(metric), number(challenger), number(champion))
+        for metric, (challenger, champion) in comparison.metrics.items()
+        if metric != comparison.metric
+    ]
+    told = f"On the same {comparison.rows:,} hold-out rows, with the interval of the metric that decides."
+    if comparison.against == "judged":
+        told += " The champion is measured as it was before it learned from hold-out rows of its own."
+    parts = [Table(told, ("metric", "challenger", "champion"), rows).html()]
+    if comparison.difference is not None:
+        gain = _interval(comparison.difference)
+        parts.append(paragraph(f"Challenger minus champion, above 0 better: {gain} in {text(comparison.metric)}."))
+    if comparison.negative_flip_rate is not None:
+        flips = percent(comparison.negative_flip_rate)
+        parts.append(
+            paragraph(f"Negative flips: the champion is right and the challenger wrong in {flips} of the rows.")
+        )
+    return "".join(parts)
+
+
+def _gate(rules: Sequence[Rule]) -> str:
+    rows = [
+        (
+            name(rule.name),
+            badge(rule.outcome.value),
+            _rule_number(rule),
+            f'<span class="nowrap">{number(rule.limit)}</span>' if rule.limit is not None else "",
+            text(rule.text, 400),
+        )
+        for rule in rules
+    ]
+    return Table(
+        "Every rule with the number it saw.", ("rule", "", "value", "limit", "in words"), rows, words=True
+    ).html()
+
+
+def _rule_number(rule: Rule) -> str:
+    between = (
+        ""
+        if rule.low is None or rule.high is None
+        else f"<br><span class='quiet'>{number(rule.low)} to {number(rule.high)}</span>"
+    )
+    return f"<span class='nowrap'>{number(rule.value)}{between}</span>"
+
+
+def _slices(card: ModelCard) -> str:
+    """Return each slice with the interval of its difference, drawn on one axis."""
+    slices = card.comparison.slices[:_MOST_SLICES]
+    known = [part for part in slices if part.difference.value is not None]
+    if not known:
+        return ""
+    values = [
+        value
+        for part in known
+        for value in (part.difference.value, part.difference.low, part.difference.high)
+        if value is not None
+    ]
+    chart = Chart(
+        around(values, include=0) if min(values) >= 0 or max(values) <= 0 else around(values),
+        (0, 1),
+        width=880,
+        height=54 + 22 * len(known),
+        left=260,
+    )
+    base = chart.height - chart.bottom
+    parts = [
+        f'<line class="axis" stroke-dasharray="4 4" x1="{chart.x(0):.1f}" x2="{chart.x(0):.1f}" y1="6" y2="{base:.1f}"/>'
+    ]
+    for place, part in enumerate(known):
+        y, seen = 18 + 22 * place, part.difference
+        shown = f"{part.column}={part.value}"
+        parts.append(label(248, y + 4, f"{shown[:28]} ({part.rows:,} rows)", anchor="end"))
+        if seen.low is not None and seen.high is not None:
+            parts.append(
+                f'<line x1="{chart.x(seen.low):.1f}" x2="{chart.x(seen.high):.1f}" y1="{y}" y2="{y}" stroke="var(--one)" stroke-width="2"/>'
+            )
+        parts.append(f'<circle cx="{chart.x(seen.value or 0):.1f}" cy="{y}" r="4" fill="var(--one)"/>')
+    parts += [label(chart.x(value), base + 17, tick(value), anchor="middle") for value in nice(chart.across)]
+    parts.append(
+        label(
+            (chart.x(chart.across[0]) + chart.x(chart.across[1])) / 2,
+            chart.height - 8,
+            f"{card.comparison.metric}: challenger minus champion, above 0 better",
+            anchor="middle",
+            quiet=True,
+        )
+    )
+    picture = chart.svg(parts, "slices", "Slices", "The difference on each slice; the table of rules has the numbers.")
+    left_out = len(card.comparison.slices) - len(known)
+    note = (
+        paragraph(f"{left_out:,} slices are not drawn: too many, or too few rows to measure.", "quiet")
+        if left_out
+        else ""
+    )
+    return f"<figure>{picture}</figure>{note}"
+
+
+def _groups(card: ModelCard) -> str:
+    """Return whatever the comparison holds of groups of people."""
+    groups: Any = card.comparison.model_dump(mode="json").get("groups")
+    rows = [_flat(each) for each in groups] if isinstance(groups, list) else []
+    head = list(dict.fromkeys(key for row in rows for key in row))
+    cells = [[_cell(row.get(key)) for key in head] for row in rows]
+    return Table(
+        "How the challenger does for each group.", [key.replace("_", " ") for key in head], cells, words=True
+    ).html()
+
+
+def _flat(value: dict[str, Any], before: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, each in value.items():
+        flat |= _flat(each, f"{before}{key} ") if isinstance(each, dict) else {f"{before}{key}": each}
+    return flat
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return number(value)
+    return "&ndash;" if value is None else name(value)
+
+
+def _figures(card: ModelCard) -> str:
+    told = "".join(drawn(figure) for figure in card.figures)
+    return f'<div class="grid">{told}</div>' if told else ""
+
+
+def _confusion(card: ModelCard) -> str:
+    if card.confusion is None:
+        return ""
+    named = [name(each) for each in card.classes]
+    rows = [(truth, *(f"{count:,}" for count in counts)) for truth, counts in zip(named, card.confusion, strict=True)]
+    head = ("truth \\ predicted", *(str(each)[:_DIGEST] for each in card.classes))
+    return Table("Confusion matrix: rows by true class and by the most probable one.", head, rows).html()
+
+
+def _changes(card: ModelCard) -> str:
+    if card.champion is None:
+        return ""
+    rows = [(name(each.what), name(each.before), name(each.after)) for each in card.changes]
+    table = Table("Against the champion.", ("what", "champion", "challenger"), rows, words=True).html()
+    return table or paragraph("Nothing that is kept of how the two were made differs.")
+
+
+def _lineage(card: ModelCard) -> str:
+    lineage = card.lineage
+    told = [
+        ("run", lineage.run_key),
+        ("model file", lineage.spec),
+        ("rows", lineage.rows),
+        ("bundle that would serve", lineage.bundle),
+        ("bundle that was judged", lineage.judged),
+        ("seed", str(lineage.seed)),
+        ("libraries", ", ".join(lineage.libraries)),
+        ("parameters", ", ".join(f"{key}={value}" for key, value in card.parameters.items())),
+    ]
+    rows = [(text(key), f"<code>{text(value, 2000)}</code>") for key, value in told if value]
+    return Table(
+        "The same rows, model file and seed make the same bundle.", ("", "digest or value"), rows, words=True
+    ).html()
+
+
+def _licences(card: ModelCard) -> str:
+    rows = [(text(each.library), text(each.licence)) for each in card.licences]
+    return Table(
+        "Of what the model needs to predict, as each library's own metadata names it.",
+        ("library", "licence"),
+        rows,
+        words=True,
+    ).html()

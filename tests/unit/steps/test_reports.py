@@ -1,0 +1,88 @@
+"""What a retraining and a look leave for people: a model card and a drift report, the same whatever the way there."""
+
+from typing import Any
+
+import pytest
+
+import small_deployment
+from continuous_training.reports import DriftReport, ModelCard, Profile
+from small_deployment import Deployment, day
+
+WHOLE: dict[str, Any] = {"reference": "40 days", "current": "10 days", "every": "10 days", "anchor": day(0)}
+
+
+def card_of(deployment: Deployment, results: Any) -> ModelCard:
+    return ModelCard.model_validate_json(deployment.store.get(results["evaluate"].outputs["card"]))
+
+
+def report_of(deployment: Deployment, spec: Any) -> DriftReport:
+    _, results = deployment.watch(spec)
+    return DriftReport.model_validate_json(deployment.store.get(results["score"].outputs["report"]))
+
+
+def test_the_first_card_says_what_there_is_and_why_the_rest_is_not(first_champion: Any) -> None:
+    deployment, run, results = first_champion
+    card = card_of(deployment, results)
+    assert (card.reason, card.window, card.lineage.run_key) == (run.reason, run.window, run.key)
+    assert (card.rows.read, card.rows.train, card.rows.tune, card.rows.hold_out) == (2000, 1400, 300, 300)
+    assert [figure.name for figure in card.figures] == ["calibration", "roc", "precision_recall", "cost"]
+    assert [one.feature for one in card.explanation.features] == ["wind", "carrier"]
+    assert card.explanation.features[0].share > 0.9
+    assert {one.part for one in card.left_out} == {"champion"}
+    assert card.changes == ()
+    assert "lightgbm" in {one.library for one in card.licences}
+
+
+def test_the_next_card_says_what_changed(champion: Deployment) -> None:
+    champion.land(75)
+    spec = small_deployment.spec(trainer={**small_deployment.TRAINER, "parameters": {"num_leaves": 7}})
+    card = card_of(champion, champion.train(spec, until="evaluate")[1])
+    changed = {change.what: (change.before, change.after) for change in card.changes}
+    assert changed["parameter num_leaves"] == ("not set", "7")
+    assert set(changed) == {"parameter num_leaves", "data window"}
+    assert all(len(figure.series) == 2 for figure in card.figures)
+    assert card.explanation.shift is not None
+    assert card.explanation.features[0].champion is not None
+
+
+def test_the_profile_is_that_of_the_rows_trained_on(first_champion: Any) -> None:
+    deployment, run, results = first_champion
+    profile = Profile.model_validate_json(deployment.store.get(results["evaluate"].outputs["profile"]))
+    assert (profile.window, profile.rows) == (run.window, 2000)
+    assert [(column.name, column.kind) for column in profile.columns] == [
+        ("wind", "numeric"),
+        ("carrier", "categorical"),
+        ("late", "categorical"),
+        ("prediction", "numeric"),
+    ]
+    wind, carrier, _, prediction = profile.columns
+    assert carrier.reference.categories == ("b", "a", "(other)")  # the most frequent first
+    assert sum(wind.reference.shares) == pytest.approx(1)
+    assert (prediction.reference.rows, prediction.reference.missing) == (300, 0)
+
+
+def test_a_drift_report_shows_what_moved_also_of_a_window_in_parts(champion: Deployment, tmp_path: Any) -> None:
+    champion.land(55, lambda rows: rows.assign(carrier=rows["carrier"].where(rows.index < 2200, "z")), drift_after=40)
+    parts = report_of(champion.copy(tmp_path / "parts"), small_deployment.spec(window={**WHOLE, "part": "2 days"}))
+    report = report_of(champion, small_deployment.spec(window=WHOLE))
+    assert parts == report
+    assert (report.rows, report.champion) == (500, "1")
+    columns = {column.name: column for column in report.columns}
+    assert columns["wind"].distance > 0.8
+    assert columns["wind"].outside > 0.5
+    assert columns["carrier"].new_categories == ("z",)
+    assert columns["carrier"].current.shares[-1] == 0.6
+    assert columns["late"].current.shares == (0, 1, 0)
+    assert report.scores
+
+
+def test_a_champion_evaluated_before_there_were_profiles_has_one_made_of_its_rows(champion: Deployment) -> None:
+    champion.land(55)
+    key = champion.ledger.champion("m").run_key
+    manifest = champion.store.read_manifest(key, "evaluate")
+    kept = Profile.model_validate_json(champion.store.get(manifest["outputs"].pop("profile")))
+    champion.store.write_manifest(key, "evaluate", manifest)
+    report = report_of(champion, small_deployment.spec(window=WHOLE))
+    assert report.reference == kept.window
+    assert [column.name for column in report.columns] == ["wind", "carrier", "late"]
+    assert report.columns[0].reference == kept.columns[0].reference
