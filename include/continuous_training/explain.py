@@ -294,8 +294,9 @@ def _gate(spec: ModelSpec) -> str:
         )
     if gate.negative_flips is not None:
         rules.append(f"it is wrong where the champion is right on at most {gate.negative_flips:.2%} of the rows")
-    if gate.approval == "always":
-        rules.append("a person has approved it in Airflow")
+    if gate.asks is not None:
+        always = gate.asks.when == "always"
+        rules.append("a person has approved it in Airflow" + ("" if always else ", where a rule of `when` wants one"))
     opening = (
         "Promotion: a challenger replaces the champion only when, on the same hold-out rows, all of this is shown:"
     )
