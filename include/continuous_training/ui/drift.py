@@ -11,6 +11,7 @@ from continuous_training.core.errors import ContinuousTrainingError
 from continuous_training.core.frozen import Frozen
 from continuous_training.core.scores import DriftScore
 from continuous_training.core.window import Window
+from continuous_training.reports import kept
 from continuous_training.ui.models import PerformanceLine, lines, reach
 
 if TYPE_CHECKING:
@@ -114,32 +115,12 @@ def column_detail(ledger: Ledger, store: Store, model: str, window: Window, colu
     scores = tuple(_by_column(record).get(column, ()))
     told: dict[str, Any] = {"column": column, "window": window, "scores": scores}
     try:
-        report = window_report(ledger, store, model, window)
+        report = kept.drift_report(store, record.evidence)
     except ContinuousTrainingError as error:
         return ColumnDetail(**told, note=str(error))
-    if report is None:
-        return ColumnDetail(**told, note="this window was scored before distributions were kept")
-    found = next((each for each in report["columns"] if each["name"] == column), None)
+    found = next((each.model_dump(mode="json") for each in report.columns if each.name == column), None)
     note = "" if found else "its values were not kept: it is computed, or beyond the columns that a report shows"
     return ColumnDetail(**told, distribution=found, note=note)
-
-
-def window_report(ledger: Ledger, store: Store, model: str, window: Window) -> dict[str, Any] | None:
-    """Return the drift report of a window as JSON; `None` where its score step kept none.
-
-    Raises
-    ------
-    ContinuousTrainingError
-        The report is damaged, or cannot be read now.
-    """
-    import json
-
-    for record in ledger.looks(model, window):
-        manifest = store.read_manifest(record.run.key, "score")
-        if manifest is not None and "report" in manifest["outputs"]:
-            report: dict[str, Any] = json.loads(store.get(manifest["outputs"]["report"]))
-            return report
-    return None
 
 
 def _by_column(record: DecisionRecord) -> dict[str, list[DriftScore]]:
