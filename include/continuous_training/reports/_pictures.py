@@ -6,6 +6,7 @@ import io
 import warnings
 from typing import TYPE_CHECKING
 
+from matplotlib import rc_context
 from matplotlib.figure import Figure as Canvas
 
 from continuous_training.reports.frame import plain
@@ -23,14 +24,15 @@ _NAME = 40
 def pictures(card: ModelCard) -> dict[str, bytes]:
     """Return each figure of a card, and the importance of features, as a PNG by file name."""
     drawn = {}
-    for figure in card.figures:
-        canvas, axes = _canvas(figure.title)
-        _draw(axes, figure)
-        drawn[f"{figure.name}.png"] = _png(canvas)
-    if card.explanation is not None:
-        canvas, axes = _canvas("Importance of features")
-        _importance(axes, card.explanation)
-        drawn["importance.png"] = _png(canvas)
+    with rc_context({"text.parse_math": False}):  # a name with dollar signs is no formula
+        for figure in card.figures:
+            canvas, axes = _canvas(figure.title)
+            _draw(axes, figure)
+            drawn[f"{figure.name}.png"] = _png(canvas)
+        if card.explanation is not None:
+            canvas, axes = _canvas("Importance of features")
+            _importance(axes, card.explanation)
+            drawn["importance.png"] = _png(canvas)
     return drawn
 
 
@@ -62,7 +64,7 @@ def _draw(axes: Axes, figure: Figure) -> None:
     for mark in figure.marks:
         axes.axvline(mark.x, color=_QUIET, linestyle=":", linewidth=1)
     if figure.ticks is not None:
-        axes.set_xticks(range(len(figure.ticks)), [_text(tick) for tick in figure.ticks], parse_math=False)
+        axes.set_xticks(range(len(figure.ticks)), [_text(tick) for tick in figure.ticks])
     axes.set_xlabel(figure.x_label)
     axes.set_ylabel(figure.y_label)
     axes.legend(frameon=False)
@@ -89,7 +91,7 @@ def _importance(axes: Axes, explanation: Explanation) -> None:
             label="champion",
         )
         axes.legend(frameon=False)
-    axes.set_yticks(places, [_text(each.feature) for each in features], fontsize=8, parse_math=False)
+    axes.set_yticks(places, [_text(each.feature) for each in features], fontsize=8)
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("share of the importance")
 
