@@ -48,6 +48,7 @@ class Evidence(Frozen):
         None, description="Gain of the champion over the one it replaced; none where its retraining is not judged here."
     )
     defects: tuple[Defect, ...] = Field((), description="Why the window is broken; a broken one retrains nothing.")
+    report: str | None = Field(None, description="Digest of the drift report; none where none was kept.")
 
 
 class Signal(Frozen):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from continuous_training.core.decisions import Evidence
 from continuous_training.core.errors import DataInvalid
 from continuous_training.steps.champion import load_champion
@@ -13,6 +15,11 @@ from continuous_training.steps.looks import defects_of, look_at, look_back
 from continuous_training.steps.profile import count, drift_report, profile_of
 from continuous_training.steps.realised import realised_gain
 from continuous_training.steps.shadow import shadow_score
+
+if TYPE_CHECKING:
+    from continuous_training.core.run import ChampionRef
+    from continuous_training.core.scores import DriftScore
+    from continuous_training.steps.lines import Look
 
 
 def do(context: Context) -> Output:
@@ -33,6 +40,7 @@ def do(context: Context) -> Output:
     # A broken window would be scored for nothing, and refitting on the next one waits until it is repaired.
     wanted = spec.retraining.needs_shadow and not found and not ripe.rows.empty
     judged = run.replaced is not None and not found and not ripe.rows.empty
+    report = _report(context, run.champion, now, drift)
     evidence = Evidence(
         model=spec.model,
         window=run.window,
@@ -43,14 +51,16 @@ def do(context: Context) -> Output:
         shadow=shadow_score(context.within(ripe.window), ripe.rows, bundle, ripe.prediction) if wanted else None,
         realised=realised_gain(context, ripe.rows, bundle) if judged else None,
         defects=found,
+        report=report,
     )
-    profile = profile_of(context, run.champion)
-    told = computed_columns(now.y, now.prediction, spec.task, now.groups)
-    counted = now.seen.counted if now.seen else count(profile, now.rows.assign(**told))
-    report = drift_report(context, profile, counted, evidence)
-    outputs = {
-        "evidence": context.store.put(to_json(evidence.model_dump(mode="json"))),
-        "report": context.store.put(report.model_dump_json().encode()),
-    }
+    outputs = {"evidence": context.store.put(to_json(evidence.model_dump(mode="json"))), "report": report}
     facts = {"rows": now.size, "scores": len(drift), "champion": run.champion.version, "defects": len(found)}
     return Output(outputs=outputs, facts=facts)
+
+
+def _report(context: Context, champion: ChampionRef, now: Look, scores: tuple[DriftScore, ...]) -> str:
+    """Store what the window looks like beside the champion's rows."""
+    profile = profile_of(context, champion)
+    told = computed_columns(now.y, now.prediction, context.spec.task, now.groups)
+    counted = now.seen.counted if now.seen else count(profile, now.rows.assign(**told))
+    return context.store.put(drift_report(context, profile, counted, scores).model_dump_json().encode())
