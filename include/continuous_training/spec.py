@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, ValidationError, model_validator
 
 from continuous_training import spec_errors, strict_yaml, suites
+from continuous_training.causes import Causes
 from continuous_training.core.data_check import Suite
 from continuous_training.core.digest import digest
 from continuous_training.core.duration import format_duration
@@ -32,6 +33,7 @@ SuiteFile = Annotated[str, Field(pattern=r"^[\w-]+\.yaml$")]
 MOST_JSON_BYTES = 100_000  # Linux takes 128 KiB in one variable
 _NOT_OF_THE_MODEL = (
     "description", "runner", "airflow", "deployment", "rollout", "retraining", "performance", "triage", "metrics",
+    "causes",
 )  # fmt: skip
 MODEL_NAME = r"^[a-z][a-z0-9_]{0,62}$"
 
@@ -82,6 +84,9 @@ class ModelSpec(Frozen):
         "measured with them.",
     )
     performance: tuple[PerformanceRule, ...] = Field((), description="Limits of quality; each is one signal.")
+    causes: Causes = Field(
+        default_factory=Causes, description="Why the quality changed, told of a window in which it did."
+    )
     retraining: AnyRetrainingPolicy = Field(
         default_factory=SignalPolicy,
         description="When the model is retrained. Without a kind it is signals; in a model file that names no detector, no "
@@ -120,6 +125,7 @@ class ModelSpec(Frozen):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         self.cleaning.check(self.features)
+        self.causes.check(self.features)
         self.trainer.check(self.task.kind)
         problems = [
             *self._metric_problems(),

@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from continuous_training.core.causes import MOST_CAUSES, Cause
 from continuous_training.core.defects import Defect
 from continuous_training.core.frozen import Frozen
 from continuous_training.core.scores import DriftScore, PerformanceScore, RealisedGain, ShadowScore
@@ -46,6 +47,11 @@ class Evidence(Frozen):
     shadow: ShadowScore | None = Field(None, description="Gain of a refitted model; none where nobody asked for one.")
     realised: RealisedGain | None = Field(
         None, description="Gain of the champion over the one it replaced; none where its retraining is not judged here."
+    )
+    causes: tuple[Cause, ...] = Field(
+        (),
+        max_length=MOST_CAUSES,
+        description="Parts of the change of a metric whose rule fired; none where none is told.",
     )
     defects: tuple[Defect, ...] = Field((), description="Why the window is broken; a broken one retrains nothing.")
     report: str | None = Field(None, description="Digest of the drift report; none where none was kept.")

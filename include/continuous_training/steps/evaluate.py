@@ -12,6 +12,7 @@ from continuous_training import performance
 from continuous_training.core.digest import digest
 from continuous_training.detectors import ATTRIBUTION_PREFIX
 from continuous_training.steps.card import Judged, model_card
+from continuous_training.steps.causes import HOLD_OUT, kept_rows
 from continuous_training.steps.champion import load_champion, triage_key
 from continuous_training.steps.context import Context, Output, to_json
 from continuous_training.steps.lines import estimator_key, fit_estimator
@@ -47,6 +48,7 @@ def do(context: Context) -> Output:
     outputs = _references(context, rows, hold_out, computed)
     if spec.estimates:
         outputs[estimator_key(spec)] = _stored(context, fit_estimator(spec, judged.challenger, judged.rows))
+    outputs[HOLD_OUT] = context.store.put(kept_rows(judged.rows))
     outputs["comparison"] = context.store.put(to_json(comparison.model_dump(mode="json")))
     outputs["verdict"] = context.store.put(to_json(verdict.model_dump(mode="json")))
     outputs["card"] = context.store.put(model_card(context, judged, comparison, verdict).model_dump_json().encode())

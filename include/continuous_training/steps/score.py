@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from continuous_training.core.causes import MOST_CAUSES
 from continuous_training.core.decisions import Evidence
 from continuous_training.core.errors import DataInvalid
+from continuous_training.steps.causes import cause_cards
 from continuous_training.steps.champion import load_champion
 from continuous_training.steps.context import Context, Output, to_json
 from continuous_training.steps.drift import drift_scores
@@ -40,6 +42,9 @@ def do(context: Context) -> Output:
     # A broken window would be scored for nothing, and refitting on the next one waits until it is repaired.
     wanted = spec.retraining.needs_shadow and not found and not ripe.rows.empty
     judged = run.replaced is not None and not found and not ripe.rows.empty
+    of_lines = {line: looks[window] for line, window in windows.items()}
+    performance = measure(context, bundle, of_lines)
+    cards = () if found else cause_cards(context, bundle, of_lines, performance)
     report = _report(context, run.champion, now, drift)
     evidence = Evidence(
         model=spec.model,
@@ -47,14 +52,18 @@ def do(context: Context) -> Output:
         as_of=run.as_of,
         rows=now.size,
         drift=drift,
-        performance=measure(context, bundle, {line: looks[window] for line, window in windows.items()}),
+        performance=performance,
         shadow=shadow_score(context.within(ripe.window), ripe.rows, bundle, ripe.prediction) if wanted else None,
         realised=realised_gain(context, ripe.rows, bundle) if judged else None,
+        causes=[cause for card in cards for cause in card.causes][:MOST_CAUSES],
         defects=found,
         report=report,
     )
     outputs = {"evidence": context.store.put(to_json(evidence.model_dump(mode="json"))), "report": report}
     facts = {"rows": now.size, "scores": len(drift), "champion": run.champion.version, "defects": len(found)}
+    if cards:
+        outputs["causes"] = context.store.put(to_json([card.model_dump(mode="json") for card in cards]))
+        facts["causes"] = cards[0].sentence
     return Output(outputs=outputs, facts=facts)
 
 
