@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from continuous_training.core.defects import Defect
+from continuous_training.core.fairness import Disparity, Group
 from continuous_training.core.frozen import Frozen
 from continuous_training.core.scores import DriftScore, PerformanceScore, RealisedGain, ShadowScore
 from continuous_training.core.window import Moment, Window
@@ -43,6 +44,8 @@ class Evidence(Frozen):
     rows: int = Field(ge=0)
     drift: tuple[DriftScore, ...] = ()
     performance: tuple[PerformanceScore, ...] = ()
+    groups: tuple[Group, ...] = Field((), description="The champion on the groups of the sensitive columns.")
+    disparities: tuple[Disparity, ...] = Field((), description="The champion's numbers of the fairness limits.")
     shadow: ShadowScore | None = Field(None, description="Gain of a refitted model; none where nobody asked for one.")
     realised: RealisedGain | None = Field(
         None, description="Gain of the champion over the one it replaced; none where its retraining is not judged here."
@@ -54,7 +57,7 @@ class Signal(Frozen):
     """One named source of evidence in one window: a detector of the model file or a performance rule."""
 
     name: str
-    kind: Literal["drift", "performance", "shadow"]
+    kind: Literal["drift", "performance", "fairness", "feedback", "shadow"]
     state: Literal["fired", "quiet", "inconclusive"]
     text: str = Field(description="The worst number behind the state, in words.")
     counts: bool = Field(default=True, description="Whether the policy follows it, or only writes it down.")

@@ -267,7 +267,7 @@ class _Quality:
             rows = spec.source.read(
                 window,
                 task=spec.task,
-                columns=spec.features.columns,
+                columns=spec.columns,
                 as_of=window.end + spec.task.label_delay,
                 locations=settings.locations,
             )

@@ -13,6 +13,7 @@ from continuous_training.core.digest import digest
 from continuous_training.detectors import ATTRIBUTION_PREFIX
 from continuous_training.steps.champion import load_champion, triage_key
 from continuous_training.steps.context import Context, Output, to_json
+from continuous_training.steps.groups import compared_on_groups
 from continuous_training.steps.lines import estimator_key, fit_estimator
 from continuous_training.steps.prepare import labelled_rows, split_by_time
 from continuous_training.trainers.bundle import Bundle, load_bundle
@@ -44,7 +45,7 @@ def do(context: Context) -> Output:
     prediction = challenger.predict(judged)
     groups = groups_of(judged, spec.task)
     comparison = _compare(context, judged, challenger, y, prediction)
-    verdict = policy.judge(comparison)
+    verdict = policy.judge(comparison, spec.fairness.rules(comparison) if spec.fairness else ())
     computed = computed_columns(y, prediction, spec.task, groups) | attributions(spec, challenger, judged)
     outputs = _references(context, rows, hold_out, computed)
     if spec.estimates:
@@ -86,11 +87,12 @@ def _compare(
             seed=0,
         )
     opponent, against = _opponent(context, judged)
+    of_champion = None if opponent is None else aligned(opponent, opponent.predict(judged), challenger)
     comparison = performance.compare(
         metric,
         y,
         prediction,
-        None if opponent is None else aligned(opponent, opponent.predict(judged), challenger),
+        of_champion,
         groups=groups,
         slices={name: judged[name].to_numpy() for name in policy.slices},
         confidence=policy.confidence,
@@ -98,7 +100,8 @@ def _compare(
         seed=spec.seed,
         all_metrics=spec.all_metrics,
     )
-    return comparison.model_copy(update={"against": against, "refitted": refitted})
+    comparison = comparison.model_copy(update={"against": against, "refitted": refitted})
+    return compared_on_groups(spec, comparison, judged, y, prediction, of_champion)
 
 
 def groups_of(rows: pd.DataFrame, task: Task) -> NDArray[Any] | None:
