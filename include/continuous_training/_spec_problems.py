@@ -78,7 +78,7 @@ def _declaration_problems(spec: ModelSpec) -> list[str]:
 
 def _signal_problems(spec: ModelSpec) -> list[str]:
     limited = spec.fairness.limits if spec.fairness else {}
-    given = [*limited, *(each.name for each in (*spec.drift, *spec.performance) if each.name)]
+    given = [*limited, *(each.name for each in (*spec.drift, *spec.performance, *spec.feedback) if each.name)]
     problems = [
         f"two signals are named {name!r}; name each once" for name in sorted({n for n in given if given.count(n) > 1})
     ]
@@ -86,8 +86,9 @@ def _signal_problems(spec: ModelSpec) -> list[str]:
         return problems
     known = {*(detector.known_as for detector in spec.drift), *(rule.signal for rule in spec.performance)}
     known |= {estimate_signal(metric) for metric in spec.estimates} | {*limited}
+    known |= {rule.signal for rule in spec.feedback}
     return problems + [
-        f"retraining: no detector, performance rule or fairness limit is called {name!r}; the signals are {', '.join(sorted(known)) or 'none'}"
+        f"retraining: no signal is called {name!r}; the signals are {', '.join(sorted(known)) or 'none'}"
         for name in sorted(spec.retraining.names - known)
     ]
 
@@ -142,8 +143,15 @@ def _rollout_problems(spec: ModelSpec) -> list[str]:
 def _log_problems(spec: ModelSpec) -> list[str]:
     known = set(spec.features.columns)
     log = getattr(spec.deployment, "log", None)
+    problems = [
+        f"feedback[{number}].by: {rule.by} is not a feature that deployment.log keeps as it is"
+        for number, rule in enumerate(spec.feedback)
+        if log is not None and rule.by is not None and not (rule.by in known and log.keeps(rule.by))
+    ]
+    if spec.feedback and log is None:
+        problems.append("feedback: needs deployment.log, which feedback is joined with")
     named = {part: getattr(log, part, ()) for part in ("keep", "hash", "drop")}
-    return [
+    return problems + [
         f"deployment.log.{part}: {name} is not a feature, and nothing else is written down"
         for part, names in named.items()
         for name in (() if names == "all" else names)
@@ -152,10 +160,13 @@ def _log_problems(spec: ModelSpec) -> list[str]:
 
 
 def _fairness_problems(spec: ModelSpec) -> list[str]:
-    fairness = spec.fairness
+    fairness, mitigation = spec.fairness, spec.trainer.mitigation
+    problems = []
+    if mitigation is not None and (fairness is None or mitigation.by not in fairness.sensitive):
+        problems.append(f"trainer.mitigation.by: {mitigation.by} is not one of fairness.sensitive; name it there")
     if fairness is None:
-        return []
-    problems = [
+        return problems
+    problems += [
         f"features: {name} is sensitive and no feature; remove it there, or allow it with fairness.as_feature: [{name}]"
         for name in spec.features.columns
         if name in fairness.sensitive and name not in fairness.as_feature

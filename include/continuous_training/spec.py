@@ -20,6 +20,7 @@ from continuous_training.detectors import AnyDetector
 from continuous_training.metrics import BUILT_IN, AnyMetric, Metric
 from continuous_training.policies import AnyRetrainingPolicy, SignalPolicy
 from continuous_training.policies.fairness import FairnessPolicy
+from continuous_training.policies.feedback import FeedbackRule
 from continuous_training.policies.performance import PerformanceRule
 from continuous_training.policies.promotion import PromotionPolicy
 from continuous_training.policies.rollout import RolloutPolicy
@@ -31,7 +32,7 @@ from continuous_training.triage import Triage
 SuiteFile = Annotated[str, Field(pattern=r"^[\w-]+\.yaml$")]
 MOST_JSON_BYTES = 100_000  # Linux takes 128 KiB in one variable
 _NOT_OF_THE_MODEL = (
-    "description", "runner", "airflow", "deployment", "rollout", "retraining", "performance", "triage", "metrics",
+    "description", "runner", "airflow", "deployment", "rollout", "retraining", "performance", "feedback", "triage", "metrics",
 )  # fmt: skip
 MODEL_NAME = r"^[a-z][a-z0-9_]{0,62}$"
 
@@ -87,6 +88,9 @@ class ModelSpec(Frozen):
         description="Sensitive columns, and limits for how differently groups of people may be treated: each is a rule of the "
         "promotion gate and one signal.",
     )
+    feedback: tuple[FeedbackRule, ...] = Field(
+        (), description="Limits for what people tell of predictions; each is one signal."
+    )
     retraining: AnyRetrainingPolicy = Field(
         default_factory=SignalPolicy,
         description="When the model is retrained. Without a kind it is signals; in a model file that names no detector, no "
@@ -118,6 +122,7 @@ class ModelSpec(Frozen):
             or {"kind", "schedule"} & given.keys()
             or data.get("drift")
             or data.get("performance")
+            or data.get("feedback")
             or _limits(data.get("fairness"))
         ):
             return data

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from continuous_training.core.defects import Defect
 from continuous_training.core.fairness import Disparity, Group
+from continuous_training.core.feedback import FeedbackScore
 from continuous_training.core.frozen import Frozen
 from continuous_training.core.scores import DriftScore, PerformanceScore, RealisedGain, ShadowScore
 from continuous_training.core.window import Moment, Window
@@ -46,6 +47,7 @@ class Evidence(Frozen):
     performance: tuple[PerformanceScore, ...] = ()
     groups: tuple[Group, ...] = Field((), description="The champion on the groups of the sensitive columns.")
     disparities: tuple[Disparity, ...] = Field((), description="The champion's numbers of the fairness limits.")
+    feedback: tuple[FeedbackScore, ...] = Field((), description="What people told of the champion's predictions.")
     shadow: ShadowScore | None = Field(None, description="Gain of a refitted model; none where nobody asked for one.")
     realised: RealisedGain | None = Field(
         None, description="Gain of the champion over the one it replaced; none where its retraining is not judged here."

@@ -6,6 +6,7 @@ from typing import Literal
 
 from continuous_training.core.decisions import Evidence, Signal
 from continuous_training.core.fairness import Disparity
+from continuous_training.core.feedback import FeedbackScore
 from continuous_training.core.scores import MATURED_SHARE, DriftScore, PerformanceScore
 from continuous_training.policies.fairness import told, worst
 from continuous_training.policies.guards import day
@@ -52,6 +53,10 @@ def signals(evidence: Evidence, *, held: frozenset[str] = frozenset(), hysteresi
     for disparity in evidence.disparities:
         by_measure.setdefault(disparity.measure, []).append(disparity)
     found += [_fairness_signal(name, disparities) for name, disparities in by_measure.items()]
+    by_feedback: dict[str, list[FeedbackScore]] = {}
+    for told_of in evidence.feedback:
+        by_feedback.setdefault(told_of.rule, []).append(told_of)
+    found += [_feedback_signal(name, scores) for name, scores in by_feedback.items()]
     return tuple(found)
 
 
@@ -149,6 +154,24 @@ def _fairness_signal(name: str, disparities: Sequence[Disparity]) -> Signal:
     if len(disparities) > 1:
         text += f"; {beyond} of {len(disparities)} columns beyond"
     return Signal(name=name, kind="fairness", state=state, text=text)
+
+
+def _feedback_signal(name: str, scores: Sequence[FeedbackScore]) -> Signal:
+    measured = [score for score in scores if score.exceeded is not None]
+    beyond = sum(bool(score.exceeded) for score in measured)
+    state: State = "inconclusive" if not measured else "fired" if beyond else "quiet"
+    score = max(scores, key=lambda each: -1.0 if each.estimate.low is None else each.estimate.low)
+    estimate = score.estimate
+    what = f"{estimate.metric}{f' where {score.slice}' if score.slice else ''}"
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return Signal(name=name, kind="feedback", state=state, text=f"{what} could not be counted: {estimate.note}")
+    text = (
+        f"{what} on {estimate.value:.2%} of {estimate.rows:,} predictions (interval {estimate.low:.2%} to {estimate.high:.2%}), "
+        f"{'' if score.exceeded else 'not shown to be '}above {score.above:.2%}"
+    )
+    if len(scores) > 1:
+        text += f"; {beyond} of {len(scores)} slices beyond"
+    return Signal(name=name, kind="feedback", state=state, text=text)
 
 
 def _performance_text(score: PerformanceScore) -> str:

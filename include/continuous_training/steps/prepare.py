@@ -44,6 +44,9 @@ def do(context: Context) -> Output:
     matrices = {"x": preparation.transform(known), "y": y[learnable]}
     if spec.task.group is not None:
         matrices["groups"] = group_sizes(known, spec.task.group)
+    if spec.trainer.mitigation is not None:
+        # Of the sensitive column the numbers of its groups are handed on, and nobody but the mitigation reads them.
+        matrices["people"] = pd.factorize(known[spec.trainer.mitigation.by].astype(str))[0]
     outputs = {name: context.store.put(_npy(matrix)) for name, matrix in matrices.items()}
     ends = {"train": int(learnable[train].sum()), "tune": int(learnable[: tune.stop].sum())}
     outputs["ends"] = context.store.put(to_json(ends))

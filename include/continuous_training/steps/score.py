@@ -7,6 +7,7 @@ from continuous_training.core.errors import DataInvalid
 from continuous_training.steps.champion import load_champion
 from continuous_training.steps.context import Context, Output, to_json
 from continuous_training.steps.drift import drift_scores
+from continuous_training.steps.feedback import feedback_scores
 from continuous_training.steps.groups import scored_on_groups
 from continuous_training.steps.lines import measure, windows_of_lines
 from continuous_training.steps.looks import defects_of, look_at, look_back
@@ -40,6 +41,7 @@ def do(context: Context) -> Output:
         drift=drift,
         performance=measure(context, bundle, {line: looks[window] for line, window in windows.items()}),
         **scored_on_groups(spec, run, ripe),
+        feedback=feedback_scores(context),
         shadow=shadow_score(context.within(ripe.window), ripe.rows, bundle, ripe.prediction) if wanted else None,
         realised=realised_gain(context, ripe.rows, bundle) if judged else None,
         defects=found,

@@ -20,6 +20,8 @@ from continuous_training.trainers.preparation import Class, Preparation
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from continuous_training.trainers.mitigation import Mitigation
+
 SERVING_PACKAGES = ("airflow-provider-continuous-training", "lightgbm", "scikit-learn", "numpy", "pandas", "skops")
 
 
@@ -86,6 +88,9 @@ class Rows:
     y: NDArray[Any]
     groups: NDArray[Any] | None
     """Ranking only: rows of each group."""
+    people: NDArray[np.intp] | None = None
+    """Number of the group of people of each row, where these are to be learned alike."""
+    mitigation: Mitigation | None = None
 
     def part(self, start: int, stop: int) -> Rows:
         """Return the rows from one position to another; both lie between two groups."""
@@ -93,18 +98,23 @@ class Rows:
         if groups is not None:
             first, last = np.searchsorted(np.cumsum(groups), (start, stop), side="right")
             groups = groups[first:last]
-        return Rows(self.x[start:stop], self.y[start:stop], groups)
+        people = None if self.people is None else self.people[start:stop]
+        return replace(self, x=self.x[start:stop], y=self.y[start:stop], groups=groups, people=people)
 
     def train(self) -> dict[str, Any]:
         """Return the rows as the train rows of `TrainingData`."""
-        return {"x_train": self.x, "y_train": self.y, "train_groups": self.groups}
+        weights = None
+        if self.mitigation is not None and self.people is not None:
+            weights = self.mitigation.weights(self.people, self.y)
+        return {"x_train": self.x, "y_train": self.y, "train_groups": self.groups, "train_weights": weights}
 
 
 def _rows(context: Context) -> Rows:
     """Return what `prepare` stored."""
-    names = ["x", "y", *(["groups"] if context.spec.task.group else [])]
+    mitigation = context.spec.trainer.mitigation
+    names = ["x", "y", *(["groups"] if context.spec.task.group else []), *(["people"] if mitigation else [])]
     found = {name: np.load(context.fetch("prepare", name), mmap_mode="r", allow_pickle=False) for name in names}
-    return Rows(found["x"], found["y"], found.get("groups"))
+    return Rows(found["x"], found["y"], found.get("groups"), found.get("people"), mitigation)
 
 
 def _champion_model(context: Context, classes: tuple[Class, ...]) -> Path | None:
