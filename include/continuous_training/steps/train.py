@@ -20,7 +20,7 @@ from continuous_training.trainers.preparation import Class, Preparation
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from continuous_training.trainers.mitigation import Mitigation
+    from continuous_training.trainers.base import Trainer
 
 SERVING_PACKAGES = ("airflow-provider-continuous-training", "lightgbm", "scikit-learn", "numpy", "pandas", "skops")
 
@@ -58,16 +58,29 @@ def do(context: Context) -> Output:
 
     outputs = {}
     with spec.trainer.ready(context.settings.locations) as trainer:
-        fitted = trainer.fit(data, seed=spec.seed, trials=run.trials, warm_start=_champion_parameters(context))
+        fitted = _fit(
+            trainer,
+            data,
+            rows.part(0, ends["train"]),
+            trials=run.trials,
+            seed=spec.seed,
+            warm_start=_champion_parameters(context),
+        )
         if spec.refits:
             settled = trainer.settled(fitted.parameters)
             untuned = replace(data, x_tune=rows.x[:0], y_tune=rows.y[:0], tune_groups=None)
             for name, part in (("judged", rows.part(0, ends["tune"])), ("bundle", rows)):
-                outputs[name] = stored(settled.fit(replace(untuned, **part.train()), seed=spec.seed))
+                outputs[name] = stored(_fit(settled, replace(untuned, **part.train()), part, seed=spec.seed))
         else:
             outputs["bundle"] = stored(fitted)
     outputs["trials"] = context.store.put(to_json(fitted.trials))
     return Output(outputs=outputs, facts=_facts(fitted, outputs["bundle"]))
+
+
+def _fit(trainer: Trainer, data: TrainingData, rows: Rows, **how: Any) -> Fitted:
+    if trainer.mitigation is None or rows.people is None:
+        return trainer.fit(data, **how)
+    return trainer.mitigation.fit(trainer, data, rows.people, **how)
 
 
 def _facts(fitted: Fitted, bundle: str) -> dict[str, Any]:
@@ -90,7 +103,6 @@ class Rows:
     """Ranking only: rows of each group."""
     people: NDArray[np.intp] | None = None
     """Number of the group of people of each row, where these are to be learned alike."""
-    mitigation: Mitigation | None = None
 
     def part(self, start: int, stop: int) -> Rows:
         """Return the rows from one position to another; both lie between two groups."""
@@ -103,10 +115,7 @@ class Rows:
 
     def train(self) -> dict[str, Any]:
         """Return the rows as the train rows of `TrainingData`."""
-        weights = None
-        if self.mitigation is not None and self.people is not None:
-            weights = self.mitigation.weights(self.people, self.y)
-        return {"x_train": self.x, "y_train": self.y, "train_groups": self.groups, "train_weights": weights}
+        return {"x_train": self.x, "y_train": self.y, "train_groups": self.groups}
 
 
 def _rows(context: Context) -> Rows:
@@ -114,7 +123,7 @@ def _rows(context: Context) -> Rows:
     mitigation = context.spec.trainer.mitigation
     names = ["x", "y", *(["groups"] if context.spec.task.group else []), *(["people"] if mitigation else [])]
     found = {name: np.load(context.fetch("prepare", name), mmap_mode="r", allow_pickle=False) for name in names}
-    return Rows(found["x"], found["y"], found.get("groups"), found.get("people"), mitigation)
+    return Rows(found["x"], found["y"], found.get("groups"), found.get("people"))
 
 
 def _champion_model(context: Context, classes: tuple[Class, ...]) -> Path | None:

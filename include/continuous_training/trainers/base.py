@@ -118,7 +118,7 @@ class Trainer(Frozen):
     )
     tuning: Tuning = Field(default_factory=Tuning, description="Search for better parameters.")
     mitigation: AnyMitigation | None = Field(
-        None, description="Weights of training rows with which the groups of a sensitive column are learned alike."
+        None, description="Way to train with which the groups of a sensitive column are treated more alike."
     )
     threads: int = Field(
         2, ge=1, le=256, description="Threads for training; another number may give slightly different models."
@@ -130,8 +130,8 @@ class Trainer(Frozen):
             instead = "use kind: ranking" if kind == "ranking" else f"write task: {{kind: {self.learns[0]}}} for it"
             msg = f"trainer.kind: {type(self).model_fields['kind'].default} does not learn {kind}; {instead}"
             raise ValueError(msg)
-        if self.mitigation is not None and self.mitigation.kind == "reweighing" and kind != "classification":
-            msg = f"trainer.mitigation: reweighing is for classification, not for {kind}; use kind: balanced, or remove it"
+        if self.mitigation is not None and self.mitigation.classifies and kind != "classification":
+            msg = f"trainer.mitigation: {self.mitigation.kind} is for classification, not for {kind}; use kind: balanced, or remove it"
             raise ValueError(msg)
 
     @contextmanager
