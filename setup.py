@@ -18,7 +18,7 @@ setup(
     python_requires=">=3.11,<3.13",
     package_dir={"": "include"},
     packages=find_packages("include", include=["continuous_training*"]),
-    package_data={"continuous_training": ["py.typed"]},
+    package_data={"continuous_training": ["py.typed", "ui/static/*"]},
     install_requires=[
         "apache-airflow>=3.3.2,<3.4",
         "apache-airflow-providers-cncf-kubernetes>=10.25",
@@ -82,7 +82,7 @@ setup(
     },
     entry_points={
         "console_scripts": ["ct = continuous_training.cli:main"],
-        "airflow.plugins": ["continuous_training = continuous_training.provider.plugin:ContinuousTraining"],
+        "airflow.plugins": ["continuous_training = continuous_training.ui.plugin:ContinuousTraining"],
         "apache_airflow_provider": ["provider_info = continuous_training.provider.info:get_provider_info"],
     },
     classifiers=[

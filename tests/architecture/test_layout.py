@@ -68,7 +68,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path: Path) -> None:
     )
     (wheel,) = (source / "dist").glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    packaged = {str(path.relative_to(ROOT / "include")) for path in MODULES} | {"continuous_training/py.typed"}
+    files = [*MODULES, PACKAGE / "py.typed", *(PACKAGE / "ui" / "static").iterdir()]
+    packaged = {str(path.relative_to(ROOT / "include")) for path in files}
     assert {name for name in names if ".dist-info/" not in name} == packaged
 
 

@@ -14,11 +14,11 @@ from continuous_training.sources import AnySource
 from continuous_training.trainers import AnyTrainer
 
 PROVIDER = {
-    "dags": {"build_dags", "build_train_dag", "build_watch_dag"},
+    "dags": {"build_dags", "build_rollback_dag", "build_train_dag", "build_watch_dag"},
     "hooks": {"ContinuousTrainingHook", "MLflowHook"},
     "operators": {
         "CollectDataOperator", "DecideRetrainingOperator", "DeployChampionOperator", "EvaluateChallengerOperator", "PlanRunOperator",
-        "PrepareFeaturesOperator", "PromoteChallengerOperator", "RolloutOperator", "ScoreWindowOperator", "StepOperator", "TrainChallengerOperator",
+        "PrepareFeaturesOperator", "PromoteChallengerOperator", "RollBackOperator", "RolloutOperator", "ScoreWindowOperator", "StepOperator", "TrainChallengerOperator",
         "ValidateDataOperator",
     },
     "sensors": {"DriftSensor", "NewWindowSensor", "RolloutSensor"},

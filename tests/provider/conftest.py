@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import secrets
 import shutil
 import tempfile
 from pathlib import Path
@@ -14,6 +15,7 @@ atexit.register(shutil.rmtree, HOME, ignore_errors=True)
 os.environ |= {
     "AIRFLOW_HOME": HOME,
     "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
+    "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(64),
 }
 
 _OURS = ("CT_", "MLFLOW_", "AIRFLOW_CONN_", "AIRFLOW_CTX_", "AIRFLOW__CONTINUOUS_TRAINING__")

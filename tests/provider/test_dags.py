@@ -18,7 +18,7 @@ from airflow.timetables.simple import AssetTriggeredTimetable, ContinuousTimetab
 
 import small_model
 from airflow_worker import Worker, dag_run
-from continuous_training.provider.dags import build_dags, build_train_dag, build_watch_dag
+from continuous_training.provider.dags import build_dags, build_rollback_dag, build_train_dag, build_watch_dag
 from continuous_training.provider.triggers import WindowTrigger
 from continuous_training.spec import ModelSpec
 
@@ -27,6 +27,7 @@ pytestmark = pytest.mark.provider
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN = ["plan", "collect", "validate", "prepare", "train", "evaluate", "promote", "deploy"]
 WATCH = ["wait", "plan", "score", "decide"]
+RIGHT = {"right.train", "right.watch", "right.rollback"}
 KUBERNETES = {"kind": "kubernetes", "image": "registry.example.com/ct@sha256:" + "0" * 64}
 EVERY_MONDAY = {"schedule": "0 3 * * MON", "timezone": "America/New_York"}
 
@@ -49,7 +50,13 @@ def bag(monkeypatch: pytest.MonkeyPatch) -> DagBag:
 
 def test_the_dag_files_of_this_project_load(bag: DagBag) -> None:
     assert bag.import_errors == {}
-    assert set(bag.dags) == {"flight_delays.train", "flight_delays.watch", "example_retrain", "example_drift_alarm"}
+    assert set(bag.dags) == {
+        "flight_delays.train",
+        "flight_delays.watch",
+        "flight_delays.rollback",
+        "example_retrain",
+        "example_drift_alarm",
+    }
 
 
 def test_every_dag_of_this_project_survives_the_way_to_the_scheduler(bag: DagBag) -> None:
@@ -58,7 +65,7 @@ def test_every_dag_of_this_project_survives_the_way_to_the_scheduler(bag: DagBag
 
 
 def test_every_dag_and_every_task_of_a_model_is_documented() -> None:
-    for build in (build_train_dag, build_watch_dag):
+    for build in (build_train_dag, build_watch_dag, build_rollback_dag):
         dag = round_trip(build(small_model.spec()))
         assert "Predicts `late`" in dag.doc_md
         for task in dag.tasks:
@@ -175,7 +182,7 @@ def test_no_secret_of_the_deployment_is_in_a_serialised_dag(
         "AIRFLOW_CONN_CONTINUOUS_TRAINING_DEFAULT", json.dumps({"conn_type": "continuous_training", "password": secret})
     )
     spec = small_model.spec(runner=runner, source={"kind": "sql", "conn_id": "shop", "table": "rows"})
-    for build in (build_train_dag, build_watch_dag):
+    for build in (build_train_dag, build_watch_dag, build_rollback_dag):
         assert secret not in json.dumps(DagSerialization.to_dict(build(spec)))
 
 
@@ -184,7 +191,7 @@ def test_a_wrong_model_file_is_one_dag_that_says_what_is_wrong_and_the_others_ar
 ) -> None:
     wrong = small_model.document("wrong") | {"trainr": {}}
     dags = build_dags(model_files(right=small_model.document("right"), wrong=wrong))
-    assert set(dags) == {"right.train", "right.watch", "wrong.invalid"}
+    assert set(dags) == {*RIGHT, "wrong.invalid"}
     invalid = dags["wrong.invalid"]
     assert "trainr" in round_trip(invalid).doc_md
     outcome = Worker(run=dag_run()).do(invalid.get_task("wrong_model_file"))
@@ -198,7 +205,7 @@ def test_a_wrong_model_file_is_one_dag_that_says_what_is_wrong_and_the_others_ar
 )
 def test_a_wrong_model_file_may_have_any_name(name: str, model_files: Any) -> None:
     dags = build_dags(model_files(**{name: "model: [", "right": small_model.document("right")}))
-    (dag_id,) = set(dags) - {"right.train", "right.watch"}
+    (dag_id,) = set(dags) - RIGHT
     assert dag_id.endswith(".invalid")
     assert round_trip(dags[dag_id]).dag_id == dag_id
 
@@ -212,7 +219,7 @@ def test_a_model_that_asks_for_more_than_the_deployment_allows_hides_no_other(
         wrong=small_model.document("wrong", runner={"kind": "kubernetes", "image": "docker.io/miner"}),
     )
     dags = build_dags()
-    assert set(dags) == {"right.train", "right.watch", "wrong.invalid"}
+    assert set(dags) == {*RIGHT, "wrong.invalid"}
     assert "'docker.io/miner' is not allowed" in dags["wrong.invalid"].doc_md
 
 
@@ -231,8 +238,8 @@ def test_every_kind_of_broken_file_leaves_the_others_alone(model_files: Any) -> 
         nowhere=small_model.document("nowhere", expectations="missing.yaml"),
     )
     dags = build_dags(folder)
-    assert {dag_id for dag_id in dags if not dag_id.endswith(".invalid")} == {"right.train", "right.watch"}
-    assert len(dags) == 2 + 10
+    assert {dag_id for dag_id in dags if not dag_id.endswith(".invalid")} == RIGHT
+    assert len(dags) == len(RIGHT) + 10
 
 
 def test_an_empty_folder_has_no_dags(model_files: Any) -> None:
@@ -320,7 +327,7 @@ def test_a_pool_that_the_deployment_does_not_allow_is_told_and_hides_no_other_mo
         right=small_model.document("right"), wrong=small_model.document("wrong", airflow={"pool": "gpus"})
     )
     dags = build_dags(folder)
-    assert set(dags) == {"right.train", "right.watch", "wrong.invalid"}
+    assert set(dags) == {*RIGHT, "wrong.invalid"}
     assert (
         "airflow: pools: 'gpus' is not allowed; this deployment allows training, gpu (CT_ALLOWED)"
         in dags["wrong.invalid"].doc_md

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from continuous_training.core.errors import UsageError
-from continuous_training.core.run import Request, Run, StepResult
+from continuous_training.core.run import Request, Rollback, Run, StepResult
 from continuous_training.deployers.base import Release
 from continuous_training.settings import Settings
 from continuous_training.spec import ModelSpec
@@ -24,7 +24,7 @@ Value = TypeVar("Value", bound=BaseModel)
 
 
 def step(options: argparse.Namespace) -> int:
-    """Do the step `options.name` with `CT_SPEC` and `CT_RUN` (`CT_REQUEST` for plan); write the result to `CT_RESULT` or standard output.
+    """Do the step `options.name` with `CT_SPEC` and `CT_RUN` (`CT_REQUEST` for plan, `CT_ROLLBACK` for rollback); write the result to `CT_RESULT` or standard output.
 
     With `CT_RELEASE` the step deploy serves that release and asks no ledger.
     """
@@ -39,6 +39,11 @@ def step(options: argparse.Namespace) -> int:
             key=planned.key,
             facts={"run": planned.model_dump(mode="json"), "artefacts": settings.artefacts},
         )
+    elif options.name == "rollback":
+        from continuous_training.steps.rollback import roll_back
+
+        shown = roll_back(spec, _value("CT_ROLLBACK", Rollback), settings, now=datetime.now(UTC))
+        result = StepResult(step="rollback", key=shown.pop("run_key"), facts=shown)
     elif options.name == "deploy" and "CT_RELEASE" in os.environ:
         from continuous_training.steps.deploy import deploy_release
 

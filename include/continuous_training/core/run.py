@@ -26,6 +26,13 @@ class Request(Frozen):
     dry_run: bool = Field(default=False, description="Do everything but promote and deploy.")
 
 
+class Rollback(Frozen):
+    """What somebody asked for who wants an earlier champion back."""
+
+    to: int = Field(ge=1, description="Version that was champion before: the fence at which it was first promoted.")
+    reason: str = Field(min_length=1, max_length=500, description="Why, in the words of whoever asks.")
+
+
 class ChampionRef(Frozen):
     """The champion as a run saw it when it was planned; promotion compares `fence`."""
 

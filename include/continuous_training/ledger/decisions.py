@@ -100,10 +100,10 @@ class Decisions(Database):
             raise UsageError(msg)
         return _record(row)
 
-    def decisions(self, model: str, limit: int = 20) -> tuple[DecisionRecord, ...]:
-        """Return the decisions of a model, the one of the newest window first."""
+    def decisions(self, model: str, limit: int = 20, *, episode: str | None = None) -> tuple[DecisionRecord, ...]:
+        """Return the decisions of a model, or those that asked for a retraining in one episode, the newest window first."""
         with self.read() as connection:
-            return newest_decisions(connection, model, limit)
+            return newest_decisions(connection, model, limit, episode)
 
     def quarantined(self, model: str, within: Window) -> tuple[Window, ...]:
         """Return the windows that share rows with `within` and whose evidence names a defect, the newest first."""
@@ -159,11 +159,16 @@ class Decisions(Database):
         return tuple(episode for episode in self.episodes(model) if episode.closed_at is None)
 
 
-def newest_decisions(connection: sa.Connection, model: str, limit: int) -> tuple[DecisionRecord, ...]:
+def newest_decisions(
+    connection: sa.Connection, model: str, limit: int, episode: str | None = None
+) -> tuple[DecisionRecord, ...]:
     """Return decisions as one transaction sees them, the one of the newest window first."""
     table = tables.decisions
     order = (table.c.window_end.desc(), table.c.window_start.desc())
-    rows = connection.execute(sa.select(table).where(table.c.model == model).order_by(*order).limit(limit))
+    mine = sa.select(table).where(table.c.model == model)
+    if episode is not None:
+        mine = mine.where(table.c.episode == episode)
+    rows = connection.execute(mine.order_by(*order).limit(limit))
     return tuple(_record(row) for row in rows)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from pydantic import Field
@@ -14,6 +14,9 @@ from continuous_training.core.window import Moment
 from continuous_training.ledger import tables
 from continuous_training.ledger.database import Database
 from continuous_training.ledger.rollouts import RolloutRecord, newest_rollout
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 
 class Ended(Frozen):
@@ -46,23 +49,32 @@ class Overview(Frozen):
 class Overviews(Database):
     """All models at once."""
 
-    def overview(self) -> tuple[Overview, ...]:
-        """Return every model that the ledger knows, by name, as one moment saw them.
+    def models(self) -> tuple[str, ...]:
+        """Return the name of every model that the ledger knows, in order."""
+        with self.read() as connection:
+            return tuple(connection.execute(sa.select(tables.models.c.model).order_by("model")).scalars())
+
+    def overview(self, models: Collection[str] | None = None) -> tuple[Overview, ...]:
+        """Return models that the ledger knows, by name, as one moment saw them.
 
         The queries grow in number with the models that have had a rollout only.
+
+        Parameters
+        ----------
+        models:
+            Only these; every model without it.
         """
+        chosen = None if models is None else tuple(models)
         with self.read() as connection:
-            known = [*connection.execute(sa.select(tables.models.c.model, tables.models.c.fence).order_by("model"))]
-            champions = _newest(connection, tables.promotions, tables.promotions.c.fence)
-            decided = _newest(connection, tables.decisions, tables.decisions.c.window_end)
-            is_open = sa.select(tables.episodes.c.model, tables.episodes.c.kind).where(
-                tables.episodes.c.closed_at.is_(None)
-            )
+            known = [*connection.execute(_of(tables.models, chosen, "model", "fence").order_by("model"))]
+            champions = _newest(connection, tables.promotions, tables.promotions.c.fence, chosen)
+            decided = _newest(connection, tables.decisions, tables.decisions.c.window_end, chosen)
+            is_open = _of(tables.episodes, chosen, "model", "kind").where(tables.episodes.c.closed_at.is_(None))
             episodes = _grouped(connection.execute(is_open.order_by(tables.episodes.c.kind)))
-            kinds = _counted(connection, tables.promotions.c.model, tables.promotions.c.kind)
-            answers = _counted(connection, tables.decisions.c.model, tables.decisions.c.answer)
-            trainings = _trainings(connection)
-            ends = _counted(connection, tables.rollouts.c.model, tables.rollouts.c.answer)
+            kinds = _counted(connection, tables.promotions, "kind", chosen)
+            answers = _counted(connection, tables.decisions, "answer", chosen)
+            trainings = _trainings(connection, chosen)
+            ends = _counted(connection, tables.rollouts, "answer", chosen)
             rollouts = {model: newest_rollout(connection, model) for model in ends}
         return tuple(
             Overview(
@@ -81,9 +93,17 @@ class Overviews(Database):
         )
 
 
-def _newest(connection: sa.Connection, table: sa.Table, order: sa.Column[Any]) -> dict[str, sa.Row[Any]]:
+def _of(table: sa.Table, models: tuple[str, ...] | None, *columns: str) -> sa.Select[Any]:
+    """Return a query of columns, of these models or of all."""
+    found = sa.select(*(table.c[name] for name in columns)) if columns else sa.select(table)
+    return found if models is None else found.where(table.c.model.in_(models))
+
+
+def _newest(
+    connection: sa.Connection, table: sa.Table, order: sa.Column[Any], models: tuple[str, ...] | None
+) -> dict[str, sa.Row[Any]]:
     """Return the last row of each model."""
-    last = sa.select(table.c.model, sa.func.max(order).label("last")).group_by(table.c.model).subquery()
+    last = _of(table, models, "model").add_columns(sa.func.max(order).label("last")).group_by("model").subquery()
     found = sa.select(table).join(last, (table.c.model == last.c.model) & (order == last.c.last))
     return {row.model: row for row in connection.execute(found.order_by(table.c.seq))}
 
@@ -96,18 +116,18 @@ def _grouped(rows: Any) -> defaultdict[str, list[Any]]:
 
 
 def _counted(
-    connection: sa.Connection, model: sa.Column[Any], value: sa.Column[Any]
+    connection: sa.Connection, table: sa.Table, value: str, models: tuple[str, ...] | None
 ) -> defaultdict[str, dict[str, int]]:
     found: defaultdict[str, dict[str, int]] = defaultdict(dict)
-    for name, kind, count in connection.execute(sa.select(model, value, sa.func.count()).group_by(model, value)):
+    counts = _of(table, models, "model", value).add_columns(sa.func.count()).group_by("model", value)
+    for name, kind, count in connection.execute(counts):
         found[name][kind] = count
     return found
 
 
-def _trainings(connection: sa.Connection) -> defaultdict[str, tuple[Ended, ...]]:
-    begun = tables.runs.c
-    ended = sa.select(begun.model, begun.reason, begun.outcome, begun.began_at, begun.finished_at).where(
-        begun.kind == "train", begun.outcome.is_not(None), begun.finished_at.is_not(None)
+def _trainings(connection: sa.Connection, models: tuple[str, ...] | None) -> defaultdict[str, tuple[Ended, ...]]:
+    ended = _of(tables.runs, models, "model", "reason", "outcome", "began_at", "finished_at").where(
+        tables.runs.c.kind == "train", tables.runs.c.outcome.is_not(None), tables.runs.c.finished_at.is_not(None)
     )
     counts: Counter[tuple[str, str, str]] = Counter()
     seconds: defaultdict[tuple[str, str, str], float] = defaultdict(float)

@@ -1,4 +1,4 @@
-"""Two DAGs for each model file: `<model>.watch` looks and decides, `<model>.train` retrains."""
+"""The DAGs of each model file: `<model>.watch` looks and decides, `<model>.train` retrains, `<model>.rollback` goes back."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from continuous_training.provider.operators import (
     PlanRunOperator,
     PrepareFeaturesOperator,
     PromoteChallengerOperator,
+    RollBackOperator,
     RolloutOperator,
     ScoreWindowOperator,
     TrainChallengerOperator,
@@ -28,7 +29,7 @@ from continuous_training.provider.operators import (
     retrain_asset,
 )
 from continuous_training.provider.pods import deploy_task, pod_task
-from continuous_training.provider.requests import train_params
+from continuous_training.provider.requests import rollback_params, train_params
 from continuous_training.provider.sensors import NewWindowSensor
 from continuous_training.spec import load_specs
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from continuous_training.spec import ModelSpec
 
 TAG = "continuous-training"
+KINDS = ("train", "watch", "rollback")
+"""What follows the model's name in the name of a DAG."""
 # With a start in the past a schedule's last missed tick runs as soon as the DAG is unpaused: the first training. Without
 # one, `@continuous` asks for the same logical date again and again after its first run.
 BEGINNING = datetime(2020, 1, 1, tzinfo=UTC)
@@ -59,7 +62,7 @@ def build_dags(models: str | Path | None = None) -> dict[str, DAG]:
     for name, spec in specs.items():
         try:
             settings.allowed.check(f"{name}: deployment", spec.deployment.asked())
-            dags += [build_train_dag(spec), build_watch_dag(spec)]
+            dags += [build_train_dag(spec), build_watch_dag(spec), build_rollback_dag(spec)]
         except SpecError as error:  # it asks for what this deployment does not allow
             errors[name] = error
     dags += [_build_invalid_dag(name, error) for name, error in errors.items()]
@@ -144,6 +147,31 @@ def build_watch_dag(spec: ModelSpec, **arguments: Any) -> DAG:
             task_id="decide", spec=spec, run=plan.output, doc_md=DecideRetrainingOperator.__doc__
         )
         wait >> plan >> score >> decide
+    return dag
+
+
+def build_rollback_dag(spec: ModelSpec, **arguments: Any) -> DAG:
+    """Return the DAG by which people make an earlier champion the champion again.
+
+    Parameters
+    ----------
+    arguments:
+        Passed to `DAG`, over what the model file says.
+    """
+    settings: dict[str, Any] = {
+        "dag_id": f"{spec.model}.rollback",
+        "schedule": None,
+        "description": f"Make an earlier champion of {spec.model} the champion again",
+        "doc_md": _document(spec),
+        "params": rollback_params(),
+        "start_date": BEGINNING,
+        "max_active_runs": 1,
+        "is_paused_upon_creation": False,
+        "tags": [TAG, spec.model],
+        "default_args": {"priority_weight": spec.airflow.priority, "weight_rule": "absolute"},
+    }
+    with DAG(**{**settings, **arguments}) as dag:  # noqa: AIR002 - it is in the settings
+        RollBackOperator(task_id="roll_back", spec=spec, doc_md=RollBackOperator.__doc__)
     return dag
 
 

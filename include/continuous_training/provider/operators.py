@@ -20,7 +20,7 @@ from continuous_training.provider.hooks import (
 )
 from continuous_training.provider.links import DataDocsLink, MLflowRunLink, ModelVersionLink, result_links
 from continuous_training.provider.process import StepProcess, step_environment
-from continuous_training.provider.requests import request_of
+from continuous_training.provider.requests import request_of, rollback_of
 from continuous_training.provider.triggers import SETTLE_SECONDS
 from continuous_training.steps import STEPS
 
@@ -239,6 +239,23 @@ class DeployChampionOperator(StepOperator):
         if facts["outcome"] != "promoted":
             raise AirflowSkipException(f"the champion stays: {facts['text']}")
         return super().execute(context)
+
+
+class RollBackOperator(StepOperator):
+    """Make an earlier champion the champion again, show it in MLflow and serve it.
+
+    Which version and why are asked for by the trigger form. A repeated attempt changes nothing more.
+    """
+
+    step = "rollback"
+    template_fields: Sequence[str] = ()
+
+    def __init__(self, *, spec: ModelSpec, **kwargs: Any) -> None:
+        super().__init__(spec=spec, run=None, **kwargs)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Return which version is the champion and where it answers."""
+        return self._run_step("rollback", {"CT_ROLLBACK": rollback_of(context).model_dump_json()})
 
 
 class ScoreWindowOperator(StepOperator):

@@ -9,7 +9,7 @@ from airflow.sdk import Param
 from airflow.sdk.exceptions import AirflowFailException
 from pydantic import ValidationError
 
-from continuous_training.core.run import Request
+from continuous_training.core.run import Request, Rollback
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,6 +57,42 @@ def train_params() -> dict[str, Param]:
             default=False, type="boolean", title="Dry run", description="Do everything but promote and deploy."
         ),
     }
+
+
+def rollback_params() -> dict[str, Param]:
+    """Return the fields of the trigger form of a rollback DAG; both must be filled in."""
+    return {
+        "version": Param(
+            type="integer",
+            minimum=1,
+            title="Version",
+            description="The version that was champion before and shall be again: see the tab Champions.",
+        ),
+        "reason": Param(
+            type="string",
+            minLength=1,
+            maxLength=500,
+            title="Reason",
+            description="Why; kept in the ledger with your name.",
+        ),
+    }
+
+
+def rollback_of(context: Context) -> Rollback:
+    """Return what the trigger form of a rollback DAG asks for.
+
+    Raises
+    ------
+    AirflowFailException
+        The form has values that a rollback cannot have.
+    """
+    params: dict[str, Any] = dict(context["params"])
+    who = getattr(context["dag_run"], "triggering_user_name", None)
+    try:
+        asked = Rollback(to=params.get("version"), reason=params.get("reason"))
+    except ValidationError as error:
+        raise AirflowFailException(_refusal("form", error)) from error
+    return asked.model_copy(update={"reason": f"{asked.reason} ({who})"}) if who else asked
 
 
 def request_of(context: Context) -> Request:

@@ -1,0 +1,1 @@
+"""Pages in Airflow's own web interface: what every model does, and why."""

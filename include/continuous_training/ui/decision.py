@@ -1,0 +1,117 @@
+"""What the decision tab of a DAG run shows: why it ran, on which evidence, what the gate said, and what changed."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from continuous_training.core.comparison import Comparison
+from continuous_training.core.decisions import Evidence, GateVerdict, RetrainingDecision
+from continuous_training.core.errors import ContinuousTrainingError, UsageError
+from continuous_training.core.frozen import Frozen
+from continuous_training.ledger import DecisionRecord, RolloutRecord, RunRecord
+
+if TYPE_CHECKING:
+    from continuous_training.ledger import Ledger
+    from continuous_training.storage import Store
+
+
+class Explained(Frozen):
+    """One run, with everything that is kept of it."""
+
+    record: RunRecord
+    decision: RetrainingDecision | None = Field(None, description="That asked for it, or that it made.")
+    evidence: Evidence | None = None
+    verdict: GateVerdict | None = None
+    comparison: Comparison | None = None
+    rollout: RolloutRecord | None = None
+    changes: tuple[dict[str, Any], ...] = Field(
+        (), description="What is new against the champion before: name, before, after."
+    )
+    facts: dict[str, dict[str, Any]] = Field(default_factory=dict, description="Of each finished step.")
+    has_card: bool = False
+    notes: tuple[str, ...] = Field((), description="What is missing, and why.")
+
+
+STEPS = (
+    "plan",
+    "collect",
+    "validate",
+    "prepare",
+    "train",
+    "evaluate",
+    "rollout",
+    "promote",
+    "deploy",
+    "score",
+    "decide",
+)
+
+
+def explain_run(ledger: Ledger, store: Store, model: str, key: str) -> Explained:
+    """Return one run of a model.
+
+    Raises
+    ------
+    UsageError
+        No run of this model has the key.
+    """
+    record = ledger.run(key)
+    if record.run.model != model:
+        raise UsageError(f"run {key[:12]} is not one of {model}; a retry gives the same")
+    notes: list[str] = []
+    manifests = _manifests(store, key, notes)
+    evaluated = manifests.get("evaluate", {}).get("outputs", {})
+    asked = _decision(ledger, record)
+    verdict = _read(store, evaluated, "verdict", notes)
+    comparison = _read(store, evaluated, "comparison", notes)
+    card = _read(store, evaluated, "card", notes) or {}
+    return Explained(
+        record=record,
+        decision=asked.decision if asked else None,
+        evidence=asked.evidence if asked else None,
+        verdict=GateVerdict.model_validate(verdict) if verdict else None,
+        comparison=Comparison.model_validate(comparison) if comparison else None,
+        rollout=ledger.rollout(model, key),
+        changes=tuple(card.get("changes", ())),
+        facts={name: manifest["facts"] for name, manifest in manifests.items()},
+        has_card=bool(card),
+        notes=tuple(notes),
+    )
+
+
+def _decision(ledger: Ledger, record: RunRecord) -> DecisionRecord | None:
+    """Return the decision that asked for a training, or that a look made; `None` where there is none (yet)."""
+    run = record.run
+    if run.kind == "train":
+        found = ledger.decisions(run.model, 1, episode=run.reason.episode) if run.reason else ()
+        return found[0] if found else None
+    try:
+        return ledger.decision(run.model, run.window)
+    except UsageError:
+        return None
+
+
+def _manifests(store: Store, key: str, notes: list[str]) -> dict[str, dict[str, Any]]:
+    found = {}
+    for step in STEPS:
+        try:
+            manifest = store.read_manifest(key, step)
+        except ContinuousTrainingError as error:
+            notes.append(str(error))
+            continue
+        if manifest is not None:
+            found[step] = manifest
+    return found
+
+
+def _read(store: Store, outputs: dict[str, str], name: str, notes: list[str]) -> Any:
+    if name not in outputs:
+        return None
+    try:
+        return json.loads(store.get(outputs[name]))
+    except (ContinuousTrainingError, ValueError) as error:
+        notes.append(f"{name}: {error}")
+        return None

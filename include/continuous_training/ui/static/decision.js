@@ -1,0 +1,178 @@
+// The tab Decision of a DAG run: why it ran, what the gate said, and what changed.
+import {
+  Mark, Note, Page, Part, Refused, Shown, Table, UI, colours, day, h, minute, number, plain, read, readAirflow, short, useData,
+} from "./parts.js";
+
+// The run's identity is in the answer of its plan task; a rollback has none of its own.
+async function explained(dagId, runId) {
+  const task = dagId.endsWith(".rollback") ? "roll_back" : "plan";
+  const at = `dags/${encodeURIComponent(dagId)}/dagRuns/${encodeURIComponent(runId)}/taskInstances/${task}/xcomEntries/return_value`;
+  let value;
+  try {
+    value = (await readAirflow(at)).value;
+  } catch (error) {
+    if (error instanceof Refused) throw new Refused(`The task ${task} has not answered yet, so nothing is decided (${error.message}).`);
+    throw error;
+  }
+  const answer = typeof value === "string" ? JSON.parse(value) : value;
+  if (task === "roll_back") return { rollback: answer.facts };
+  return read(`dags/${dagId}/decision`, { key: answer.facts.run.key });
+}
+
+function Interval({ estimate, width = 420 }) {
+  const { low, high, value } = estimate;
+  const reach = Math.max(Math.abs(low), Math.abs(high)) * 1.15 || 1;
+  const x = (each) => width / 2 + (each / reach) * (width / 2 - 8);
+  const label = `Challenger minus champion: ${number(value)}, between ${number(low)} and ${number(high)}; right of the middle the challenger is better`;
+  return h(
+    "svg",
+    { role: "img", "aria-label": label, viewBox: `0 0 ${width} 58`, width, style: { maxWidth: "100%", display: "block" } },
+    h("title", null, label),
+    h("line", { x1: width / 2, x2: width / 2, y1: 4, y2: 38, stroke: colours.muted, strokeDasharray: "3 3" }),
+    h("line", { x1: x(low), x2: x(high), y1: 21, y2: 21, stroke: colours.calm, strokeWidth: 5 }),
+    h("circle", { cx: x(value), cy: 21, r: 6, fill: colours.calm, stroke: colours.text }),
+    h("text", { x: 4, y: 54, fontSize: 11, fill: colours.muted }, "champion better"),
+    h("text", { x: width - 4, y: 54, fontSize: 11, fill: colours.muted, textAnchor: "end" }, "challenger better"),
+    h("text", { x: width / 2, y: 54, fontSize: 11, fill: colours.text, textAnchor: "middle" }, number(value)),
+  );
+}
+
+function Why({ found }) {
+  const { decision, evidence, record } = found;
+  const { run } = record;
+  return h(
+    Part,
+    { title: "Why it ran" },
+    run.reason && h(UI.HStack, { mb: 2, align: "start" }, h(Mark, { word: run.reason.kind, palette: "blue" }), h(UI.Text, null, plain(run.reason.text))),
+    run.kind === "watch" && h(UI.Text, { mb: 2 }, `It looked at the window ${day(run.window.start)} to ${day(run.window.end)}.`),
+    decision &&
+      h(
+        UI.Box,
+        null,
+        h(UI.HStack, { mb: 2, align: "start" }, h(Mark, { word: decision.answer }), h(UI.Text, null, plain(decision.why))),
+        evidence?.defects.map((defect, index) => h(Note, { key: index, status: "warning" }, plain(defect.text ?? defect.kind))),
+        decision.signals.length > 0 &&
+          h(Table, {
+            caption: "Signals",
+            heads: ["Signal", "State", "Number", ""],
+            rows: decision.signals.map((signal, index) => ({
+              key: index,
+              cells: [plain(signal.name), h(Mark, { word: signal.state }), plain(signal.text), signal.counts ? "" : "written down only"],
+            })),
+          }),
+      ),
+  );
+}
+
+function Gate({ verdict }) {
+  return h(
+    Part,
+    { title: "What the gate said" },
+    h(UI.HStack, { mb: 2, align: "start" }, h(Mark, { word: verdict.outcome }), h(UI.Text, null, plain(verdict.text))),
+    h(Table, {
+      caption: "Rules of the promotion gate",
+      heads: ["Rule", "Outcome", "Value", "Interval", "Limit", "In words"],
+      rows: verdict.rules.map((rule, index) => ({
+        key: index,
+        cells: [
+          plain(rule.name), h(Mark, { word: rule.outcome }), number(rule.value),
+          rule.low === null ? "–" : `${number(rule.low)} to ${number(rule.high)}`, number(rule.limit), plain(rule.text),
+        ],
+      })),
+    }),
+  );
+}
+
+function Comparison({ comparison }) {
+  const { challenger, champion, difference, metrics, slices } = comparison;
+  const estimate = (name, each) => ({
+    key: name,
+    cells: [name, number(each.value), each.low === null ? plain(each.note) : `${number(each.low)} to ${number(each.high)}`],
+  });
+  return h(
+    Part,
+    { title: "Champion against challenger", note: `${plain(comparison.metric)} on ${number(comparison.rows)} hold-out rows that neither was judged on before` },
+    difference && difference.low !== null && h(UI.Box, { mb: 3 }, h(Interval, { estimate: difference })),
+    h(Table, {
+      caption: "Both models on the same rows",
+      heads: ["Model", plain(comparison.metric), "Interval"],
+      rows: [estimate("challenger", challenger), ...(champion ? [estimate("champion", champion)] : [])],
+    }),
+    h(UI.Box, { mt: 3 },
+      h(Table, {
+        caption: "Every metric",
+        heads: ["Metric", "Challenger", "Champion"],
+        rows: Object.entries(metrics).map(([name, [ours, theirs]]) => ({ key: name, cells: [plain(name), number(ours), number(theirs)] })),
+      })),
+    slices.length > 0 &&
+      h(UI.Box, { mt: 3 },
+        h(Table, {
+          caption: "Slices",
+          heads: ["Slice", "Rows", "Difference", "Interval"],
+          rows: slices.slice(0, 100).map((slice) => ({
+            key: `${slice.column}=${slice.value}`,
+            cells: [
+              `${plain(slice.column)} = ${plain(slice.value)}`, number(slice.rows), number(slice.difference.value),
+              slice.difference.low === null ? plain(slice.difference.note) : `${number(slice.difference.low)} to ${number(slice.difference.high)}`,
+            ],
+          })),
+        })),
+  );
+}
+
+function Links({ found, dagId }) {
+  const { key } = found.record.run;
+  const own = (path) => new URL(`continuous-training/pages/dags/${dagId}/${path}?key=${key}`, document.baseURI).href;
+  const links = Object.entries(found.links).filter(([, href]) => /^https?:\/\//.test(href));
+  if (found.has_card) links.unshift(["Model card", own("card")]);
+  if (found.has_report) links.unshift(["Drift report", own("report")]);
+  if (!links.length) return null;
+  return h(Part, { title: "More" },
+    h(UI.Wrap, { gap: 3 },
+      links.map(([name, href]) => h(UI.Link, { key: name, href, target: "_blank", rel: "noopener noreferrer", color: "fg.info" }, name))));
+}
+
+function Explained({ found, dagId }) {
+  const { record, rollout } = found;
+  return h(
+    UI.Box,
+    null,
+    h(UI.HStack, { mb: 4, wrap: "wrap", align: "start" },
+      h(Mark, { word: record.outcome ?? "running", palette: record.outcome ? undefined : "blue" }),
+      h(UI.Text, { fontSize: "lg" }, plain(record.text || "It goes on."))),
+    h(UI.Text, { color: "fg.muted", mb: 4 }, `run ${short(record.run.key)}, rows from ${day(record.run.window.start)} to ${day(record.run.window.end)}, begun ${minute(record.began_at)}`),
+    found.notes.map((note, index) => h(Note, { key: index, status: "warning" }, plain(note))),
+    h(Why, { found }),
+    found.verdict && h(Gate, { verdict: found.verdict }),
+    found.comparison && h(Comparison, { comparison: found.comparison }),
+    rollout &&
+      h(Part, { title: "How it met real requests" },
+        h(UI.HStack, { mb: 2, align: "start" }, h(Mark, { word: rollout.answer }), h(UI.Text, null, plain(rollout.text))),
+        rollout.verdict && h(Table, {
+          caption: "Guards of the rollout", heads: ["Guard", "Outcome", "In words"],
+          rows: rollout.verdict.rules.map((rule, index) => ({ key: index, cells: [plain(rule.name), h(Mark, { word: rule.outcome }), plain(rule.text)] })),
+        })),
+    found.changes.length > 0 &&
+      h(Part, { title: "What changed" },
+        h(Table, {
+          caption: "What is new against the champion before", heads: ["What", "Before", "After"],
+          rows: found.changes.map((change, index) => ({ key: index, cells: [plain(change.name), plain(change.before ?? "–"), plain(change.after ?? "–")] })),
+        })),
+    h(Links, { found, dagId }),
+  );
+}
+
+const RolledBack = ({ facts }) =>
+  h(Part, { title: "What was rolled back" },
+    h(UI.Text, null, `Version ${facts.version} is the champion again (fence ${facts.fence}): ${plain(facts.reason)}`));
+
+function Decision({ dagId, runId }) {
+  const state = useData(() => explained(dagId, runId), [dagId, runId]);
+  return h(
+    Page,
+    { title: "Decision" },
+    h(Shown, { state }, (found) => (found.rollback ? h(RolledBack, { facts: found.rollback }) : h(Explained, { found, dagId }))),
+  );
+}
+
+globalThis.AirflowPlugin = Decision;
