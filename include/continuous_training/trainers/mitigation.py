@@ -50,7 +50,7 @@ class Weighing(Mitigation):
     """Weights of the train rows."""
 
     def weights(self, people: NDArray[np.intp], y: NDArray[Any]) -> NDArray[np.float64]:
-        """Return how much each row counts, (rows,); the mean is 1."""
+        """Return how much each row counts, (rows,); the mean is 1 where each group has each class."""
         raise NotImplementedError
 
     def fit(
