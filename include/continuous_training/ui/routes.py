@@ -30,8 +30,9 @@ from continuous_training.provider.links import result_links
 from continuous_training.reports import ModelCard, card_page, drift_page
 from continuous_training.settings import Settings
 from continuous_training.spec import MODEL_NAME
+from continuous_training.steps import explained
 from continuous_training.storage import Store
-from continuous_training.ui import champions, decision, drift, models
+from continuous_training.ui import champions, drift, models
 
 PREFIX = "/continuous-training/pages"
 STATIC = Path(__file__).parent / "static"
@@ -123,7 +124,7 @@ def show_champions(request: Request, dag_id: str) -> Response:
 def show_decision(request: Request, dag_id: str, key: Key) -> Response:
     """Return why a run ran, and what came of it."""
     settings, model = _settings(), _model(dag_id)
-    found = decision.explain_run(_ledger(settings.ledger), Store(settings.artefacts), model, key)
+    found = explained.explain_run(_ledger(settings.ledger), Store(settings.artefacts), model, key)
     spec = models.model_file(Path(settings.models) / f"{model}.yaml")
     links = result_links(configured_registry_page(), spec, found.facts.get("promote", {})) if spec else {}
     return _answer(request, found, links=links)
@@ -137,7 +138,7 @@ def show_card(dag_id: str, key: Key) -> HTMLResponse:
     if _ledger(settings.ledger).run(key).run.model != model:
         raise HTTPException(status.HTTP_404_NOT_FOUND, f"run {key[:12]} is not one of {model}")
     evaluated = store.read_manifest(key, "evaluate") or {"outputs": {}}
-    card = decision.read_output(store, evaluated["outputs"], "card", ModelCard, notes)
+    card = explained.read_output(store, evaluated["outputs"], "card", ModelCard, notes)
     return _report(card, card_page, "; ".join(notes) or f"run {key[:12]} has no model card")
 
 
