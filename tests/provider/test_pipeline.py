@@ -165,6 +165,7 @@ def test_the_links_of_the_promotion_lead_to_what_it_made(story: Any) -> None:
         for (task, key), value in story.first.worker.xcoms.items()
         if task == "promote" and key != "return_value"
     } == {
+        "_link_ModelCardLink": f"/continuous-training/pages/dags/{MODEL}.train/card?key={story.first.worker.result('promote')['key']}",
         "_link_MLflowRunLink": run,
         "_link_ModelVersionLink": f"https://mlflow.example.com/#/models/{MODEL}/versions/1",
         "_link_DataDocsLink": "",  # this model has no data check

@@ -28,6 +28,7 @@ FILES = (
     "outcomes",
     "package",
     "replay",
+    "report",
     "run",
     "scorecard",
     "serve",
@@ -125,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     _run_parser(commands)
     _replay_parser(commands)
     _scorecard_parser(commands)
+    _report_parser(commands)
     _operate_parsers(commands)
     _package_parser(commands)
     _manifests_parser(commands)
@@ -187,6 +189,21 @@ def _scorecard_parser(commands: argparse._SubParsersAction[argparse.ArgumentPars
     card.add_argument("--proxy", action="store_true", help="with --suggest: as in replay")
     card.add_argument("--jobs", type=number(1, 256), default=1, help="with --suggest: processes at once")
     card.add_argument("--json", action="store_true", help="print as JSON")
+
+
+def _report_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    report = commands.add_parser("report", help="write the model card of a retraining, or the drift report of a window")
+    report.add_argument("model")
+    what = report.add_mutually_exclusive_group()
+    what.add_argument(
+        "--run", metavar="KEY", help="card of this run, by the first digits of its key (default: the champion's)"
+    )
+    what.add_argument("--drift", action="store_true", help="drift report of the newest window")
+    what.add_argument(
+        "--window", type=moment, metavar="END", help="drift report of the window that ends at this moment"
+    )
+    report.add_argument("--output", metavar="FILE", help="file of the page (default: one in reports/ in CT_HOME)")
+    report.add_argument("--json", action="store_true", help="print what the page is made of as JSON")
 
 
 def _operate_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

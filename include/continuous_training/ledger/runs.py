@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from continuous_training.core.errors import UsageError
 from continuous_training.core.frozen import Frozen
 from continuous_training.core.run import Run
-from continuous_training.core.window import Moment, Window
+from continuous_training.core.window import Moment
 from continuous_training.ledger import tables
 from continuous_training.ledger.chain import insert_once
 from continuous_training.ledger.database import Database
@@ -93,15 +93,6 @@ class Runs(Database):
         newest = sa.select(table).where(table.c.model == model).order_by(table.c.began_at.desc(), table.c.key)
         with self.read() as connection:
             return tuple(_run_record(row) for row in connection.execute(newest.limit(limit)))
-
-    def looks(self, model: str, window: Window) -> tuple[RunRecord, ...]:
-        """Return the watch runs of a model on a window, the one that began last first."""
-        table = tables.runs
-        # the window as the run's JSON has it: a run has one window, and the chain of digits is never another's
-        holds = table.c.run.contains(f'"window":{window.model_dump_json()}', autoescape=True)
-        mine = sa.select(table).where(table.c.model == model, table.c.kind == "watch", holds)
-        with self.read() as connection:
-            return tuple(_run_record(row) for row in connection.execute(mine.order_by(table.c.began_at.desc())))
 
 
 def _run(connection: sa.Connection, key: str) -> RunRecord:

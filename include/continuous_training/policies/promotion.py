@@ -1,5 +1,6 @@
 """Whether a challenger replaces the champion: the comparison of the two in, a verdict out."""
 
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import Field
@@ -60,13 +61,15 @@ class PromotionPolicy(Frozen):
             return self.approval
         return Approval() if self.approval == "always" else None
 
-    def judge(self, comparison: Comparison) -> GateVerdict:
+    def judge(self, comparison: Comparison, others: Iterable[Rule] = ()) -> GateVerdict:
         """Return every rule with its number, and their sum: fail when one fails, pass only when all pass.
 
         Parameters
         ----------
         comparison:
             Both models on the same hold-out rows, measured with this policy's metric and confidence.
+        others:
+            Rules that another policy has judged by.
         """
         rules = (
             self._rows(comparison),
@@ -75,6 +78,7 @@ class PromotionPolicy(Frozen):
             *(self._slice(part) for part in comparison.slices),
             *([] if comparison.refitted is None else [self._refit(comparison, comparison.refitted)]),
             *([] if self.negative_flips is None else [self._negative_flips(comparison, self.negative_flips)]),
+            *others,
         )
         outcomes = [rule.outcome for rule in rules]
         # Of a challenger that passes every rule the comparison with the champion says the most.

@@ -9,6 +9,7 @@ from continuous_training.reports.chart import Chart, around, label, nice, tick
 from continuous_training.reports.drawing import drawn
 from continuous_training.reports.explanation_page import explanation
 from continuous_training.reports.frame import (
+    MOST_TOLD,
     Table,
     badge,
     bullets,
@@ -40,7 +41,7 @@ def card_page(card: ModelCard) -> str:
     body = (
         f"<h1>Model card of {text(card.model)}</h1>"
         + (paragraph(text(card.description), "lead") if card.description else "")
-        + paragraph(f"{badge(verdict.outcome.value)} {text(verdict.text, 1000)}")
+        + paragraph(f"{badge(verdict.outcome.value)} {text(verdict.text, MOST_TOLD)}")
         + facts(_facts(card))
         + section("Intended use", _use(card))
         + section("Quality", _quality(card))
@@ -50,8 +51,10 @@ def card_page(card: ModelCard) -> str:
         + section("Figures", _figures(card) + _confusion(card))
         + section("Where predictions come from", explanation(card.explanation) if card.explanation else "")
         + section("What changed", _changes(card))
-        + section("Limits", bullets([text(limit, 1000) for limit in card.limits]))
-        + section("Not in this card", bullets([f"{text(each.part)}: {text(each.why)}." for each in card.left_out]))
+        + section("Limits", bullets([text(limit, MOST_TOLD) for limit in card.limits]))
+        + section(
+            "Not in this card", bullets([f"{name(each.part)}: {text(each.why, MOST_TOLD)}." for each in card.left_out])
+        )
         + section("Lineage", _lineage(card))
         + section("Licences", _licences(card))
     )
@@ -61,11 +64,11 @@ def card_page(card: ModelCard) -> str:
 def _facts(card: ModelCard) -> list[tuple[str, str]]:
     rows, reason, champion = card.rows, card.reason, card.champion
     return [
-        ("Trained because", f"{text(reason.kind)}: {text(reason.text)}" if reason else ""),
+        ("Trained because", f"{text(reason.kind)}: {text(reason.text, MOST_TOLD)}" if reason else ""),
         ("Data", f"{card.window.start:%Y-%m-%d} to {card.window.end:%Y-%m-%d}"),
         ("Rows", f"{rows.train:,} train, {rows.tune:,} tune, {rows.hold_out:,} hold-out"),
         ("Hold-out from", f"{rows.hold_out_from:%Y-%m-%d %H:%MZ}"),
-        ("Trainer", text(card.trainer)),
+        ("Trainer", name(card.trainer)),
         (
             "Compared with",
             f"version {text(champion.version, 40)}, data to <span class='nowrap'>{champion.data_cutoff:%Y-%m-%d}</span>"
@@ -111,13 +114,13 @@ def _quality(card: ModelCard) -> str:
     comparison = card.comparison
     better = "higher" if comparison.greater_is_better else "lower"
     first = (
-        f"{text(comparison.metric)} (decides, {better} is better)",
+        f"{name(comparison.metric)} (decides, {better} is better)",
         _interval(comparison.challenger),
         _interval(comparison.champion),
     )
     rows: list[Sequence[str]] = [first]
     rows += [
-        (text(metric), number(challenger), number(champion))
+        (name(metric), number(challenger), number(champion))
         for metric, (challenger, champion) in comparison.metrics.items()
         if metric != comparison.metric
     ]
@@ -127,7 +130,7 @@ def _quality(card: ModelCard) -> str:
     parts = [Table(told, ("metric", "challenger", "champion"), rows).html()]
     if comparison.difference is not None:
         gain = _interval(comparison.difference)
-        parts.append(paragraph(f"Challenger minus champion, above 0 better: {gain} in {text(comparison.metric)}."))
+        parts.append(paragraph(f"Challenger minus champion, above 0 better: {gain} in {name(comparison.metric)}."))
     if comparison.negative_flip_rate is not None:
         flips = percent(comparison.negative_flip_rate)
         parts.append(
@@ -278,7 +281,7 @@ def _lineage(card: ModelCard) -> str:
 
 
 def _licences(card: ModelCard) -> str:
-    rows = [(text(each.library), text(each.licence)) for each in card.licences]
+    rows = [(name(each.library), name(each.licence)) for each in card.licences]
     return Table(
         "Of what the model needs to predict, as each library's own metadata names it.",
         ("library", "licence"),

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 MOST_SHOWN = 80
 """Characters of a name on a page; the JSON has it whole."""
+MOST_TOLD = 500
+"""Characters of a text on a page."""
 _UNSEEN = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufffe\uffff]"
 )
@@ -83,7 +85,12 @@ def text(value: object, most: int | None = None) -> str:
     told = str(value)
     if most is not None and len(told) > most:
         told = f"{told[: max(most - 3, 1)]}..."
-    return escape(_UNSEEN.sub("\ufffd", told))
+    return escape(plain(told))
+
+
+def plain(told: str) -> str:
+    """Return a text with a sign in place of each character that cannot be seen or that turns the direction of writing."""
+    return _UNSEEN.sub("\ufffd", told)
 
 
 def name(value: object) -> str:
@@ -155,13 +162,13 @@ class Table(NamedTuple):
             return ""
         left_out = len(self.rows) - self.most
         note = f" The first {self.most:,} of {len(self.rows):,}; the JSON has them all." if left_out > 0 else ""
-        head = "".join(f'<th scope="col">{text(each)}</th>' for each in self.head)
+        head = "".join(f'<th scope="col">{text(each, MOST_SHOWN)}</th>' for each in self.head)
         body = "".join(
             f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
             for first, *cells in self.rows[: self.most]
         )
         kind = ' class="words"' if self.words else ""
         return (
-            f'<div class="scroll"><table{kind}><caption>{text(self.caption + note)}</caption><thead><tr>{head}</tr></thead>'
+            f'<div class="scroll"><table{kind}><caption>{text(self.caption, MOST_TOLD)}{note}</caption><thead><tr>{head}</tr></thead>'
             f"<tbody>{body}</tbody></table></div>"
         )

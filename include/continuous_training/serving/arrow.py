@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from continuous_training.deployers.base import Release
-    from continuous_training.serving.asked import Contributions
+    from continuous_training.serving.asked import Why
     from continuous_training.trainers.bundle import Prediction
 
 MEDIA_TYPE = b"application/vnd.apache.arrow.stream"
@@ -64,9 +64,7 @@ def _pyarrow() -> Any:
     return pa
 
 
-def write_answer(
-    _release: Release, _asked: Asked, predictions: Sequence[Prediction], _contributions: Contributions | None = None
-) -> bytes:
+def write_answer(_release: Release, _asked: Asked, predictions: Sequence[Prediction], _why: Why | None = None) -> bytes:
     """Return a stream with the column `predictions`: numbers, or with more than two classes lists of them."""
     import numpy as np
     import pyarrow as pa

@@ -33,7 +33,7 @@ ROUTES = {
     *(
         (method, f"/v2/models/flights{version}{end}")
         for version in ("", "/versions/7")
-        for method, end in (("GET", ""), ("GET", "/ready"), ("POST", "/infer"))
+        for method, end in (("GET", ""), ("GET", "/ready"), ("POST", "/infer"), ("POST", "/what-if"))
     ),
 }
 
@@ -231,6 +231,26 @@ def test_contributions_add_up_to_the_raw_score_in_both_forms(app):
     assert "contributions" not in invoke(app, contributions=False).json()
 
 
+def test_reasons_are_told_in_words_in_both_forms(app):
+    rows = [{"distance": 1400.0, "wind": None, "carrier": 'x" raises it\u202e'}, *RECORDS[:40]]
+    told = invoke(app, rows, reasons=True).json()
+    assert set(told) == {"predictions", "reasons"}
+    assert len(told["reasons"]) == 41
+    assert "distance = 1400 raises the score by" in told["reasons"][0]
+    assert 'carrier = "x\\" raises it\\u202e"' in told["reasons"][0]
+    both = invoke(app, rows[:1], reasons=True, contributions=True).json()
+    assert both["reasons"] == told["reasons"][:1]
+    assert both["contributions"]["columns"] == list(FEATURES.columns)
+    [predictions, reasons] = infer(app, rows[:2], parameters={"reasons": True}).json()["outputs"]
+    assert (predictions["name"], predictions["data"]) == ("predictions", told["predictions"][:2])
+    assert reasons == {"name": "reasons", "shape": [2], "datatype": "BYTES", "data": told["reasons"][:2]}
+    refused = infer(app, rows[:1], parameters={"contributions": True}, outputs=[{"name": "reasons"}])
+    assert refused.status_code == 400
+    assert invoke(app, RECORDS * 3, reasons=True).status_code == 413
+    assert "reasons" not in invoke(app, reasons=False).json()
+    assert invoke(app, [], reasons=True).json() == {"predictions": []}
+
+
 def test_a_model_that_cannot_say_what_moved_it_says_so(tmp_path):
     folder = train(tmp_path / "linear", 3, Sklearn(estimator="LogisticRegression"))
     app = ModelApp(release(7), load_bundle(folder), ["localhost"])
@@ -269,6 +289,9 @@ def test_several_classes_and_values_are_answered_in_every_form(tmp_path):
         contributions = invoke(app, RECORDS[:2], contributions=True).json()["contributions"]
         assert np.shape(contributions["data"]) == ((2, 3, 3) if size else (2, 3))
         assert np.shape(contributions["base"]) == ((2, 3) if size else (2,))
+        [reason] = invoke(app, RECORDS[:1], reasons=True).json()["reasons"]
+        likeliest = bundle.manifest.classes[int(np.argmax(expected[0]))] if size else None
+        assert reason.startswith(f"class {likeliest}: ") == bool(size)
 
 
 @pytest.mark.parametrize("later", [False, True])
@@ -356,10 +379,12 @@ def test_each_request_is_counted_once_under_its_route(bundle):
     invoke(app)
     infer(app)
     invoke(app, [{}])
+    for question in ({"row": RECORDS[0], "threshold": 0.5}, {}):
+        asked(app, "POST", "/v2/models/flights/what-if", json=question)
     asked(app, "GET", "/nowhere")
     asked(app, "GET", "/ping")
-    assert board.total("requests") == [2, 1, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0]
-    assert board.total("refusals") == [1, 1, 0, 0, 0, 0, 0]
+    assert board.total("requests") == [2, 1, 0, 1, 0, 0, 1, 1, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0]
+    assert board.total("refusals") == [2, 1, 0, 0, 0, 0, 0]
     assert board.total("rows") == [102]
     assert board.total("in_flight") == [0]
     expected = bundle.answer({name: ROWS[name][:100] for name in FEATURES.columns})
