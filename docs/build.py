@@ -280,7 +280,13 @@ def _operators() -> Iterator[str]:
             else:
                 yield f"It takes the parameters of `{each.__mro__[1].__name__}`."
     yield "## Functions"
-    for function in (dags.build_dags, dags.build_train_dag, dags.build_watch_dag, dags.build_rollback_dag, operators.retrain_asset):
+    for function in (
+        dags.build_dags,
+        dags.build_train_dag,
+        dags.build_watch_dag,
+        dags.build_rollback_dag,
+        operators.retrain_asset,
+    ):
         yield f"### `{function.__name__}`"
         yield f"`{function.__module__}.{function.__name__}`"
         yield _prose(function.__doc__ or "")
