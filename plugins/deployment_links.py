@@ -2,15 +2,18 @@
 
 from airflow.plugins_manager import AirflowPlugin
 
-from continuous_training.provider.hooks import configured_registry_page
+from continuous_training.provider.hooks import configured_dashboards, configured_registry_page
+from continuous_training.provider.links import browser_url
 
-REGISTRY = configured_registry_page()
+PLACES = {"MLflow": configured_registry_page(), "Grafana": browser_url(configured_dashboards())}
 
 
 class DeploymentLinks(AirflowPlugin):
-    """The MLflow server beside this Airflow."""
+    """The MLflow server and the dashboards beside this Airflow."""
 
     name = "deployment_links"
-    external_views = (
-        [{"name": "MLflow", "href": REGISTRY, "url_route": "mlflow", "destination": "nav"}] if REGISTRY else []
-    )
+    external_views = [  # noqa: RUF012 - Airflow declares it so
+        {"name": name, "href": place, "url_route": name.lower(), "destination": "nav"}
+        for name, place in PLACES.items()
+        if place
+    ]

@@ -23,7 +23,7 @@ PROVIDER = {
     },
     "sensors": {"DriftSensor", "NewWindowSensor", "RolloutSensor"},
     "triggers": {"WindowTrigger"},
-    "links": {"DataDocsLink", "MLflowRunLink", "ModelVersionLink"},
+    "links": {"DashboardLink", "DataDocsLink", "DriftReportLink", "MLflowRunLink", "ModelCardLink", "ModelVersionLink"},
 }  # fmt: skip
 KINDS = {
     AnyDetector: {

@@ -1,4 +1,4 @@
-"""The requests that a page shows are answered by a real server with the options that it shows."""
+"""The requests that pages show are answered by a real server with the options that they show."""
 
 import json
 import re
@@ -12,8 +12,12 @@ import pytest
 
 from served_model import train
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "serve-a-model.md"
+HOW_TO = Path(__file__).resolve().parents[2] / "docs" / "how-to"
+PAGE = HOW_TO / "serve-a-model.md"
 COMMANDS = re.findall(r"^\$ (.+)$", PAGE.read_text(), re.MULTILINE)
+EXPLAINED = re.findall(
+    r"^\$ (curl .+)\n```\n\n```text\n(.+)$", (HOW_TO / "explain-a-change.md").read_text(), re.MULTILINE
+)
 
 
 @pytest.fixture
@@ -37,16 +41,29 @@ def ports(tmp_path):
             process.wait(60)
 
 
+def answered(command, ports):
+    told = re.sub(r"localhost:(\d+)", lambda found: f"localhost:{ports[found[1]]}", command)
+    return subprocess.run(shlex.split(told), capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+def rounded(told):
+    """Return an answer with its numbers as a page shows them."""
+    if isinstance(told, dict):
+        return {name: rounded(value) for name, value in told.items()}
+    if isinstance(told, list):
+        return [rounded(value) for value in told]
+    return round(told, 2) if isinstance(told, float) else told
+
+
 def test_the_requests_of_the_page_are_answered(ports):
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
     asked = [command for command in COMMANDS if command.startswith("curl")]
     assert len(asked) == 5
-    answers = []
-    for command in asked:
-        told = re.sub(r"localhost:(\d+)", lambda found: f"localhost:{ports[found[1]]}", command)
-        done = subprocess.run(shlex.split(told), capture_output=True, text=True, timeout=60, check=True)
-        answers.append(done.stdout)
+    answers = [answered(command, ports) for command in asked]
+    assert len(EXPLAINED) == 2
+    for command, shown in EXPLAINED:
+        assert rounded(json.loads(answered(command, ports))) == rounded(json.loads(shown))
     rows, metadata, inference, contributions, metrics = answers
     assert set(json.loads(rows)) == {"predictions"}
     assert json.loads(metadata)["versions"] == ["7"]

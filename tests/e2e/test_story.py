@@ -8,8 +8,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import flights
 import httpx
@@ -17,9 +19,13 @@ import psutil
 import pytest
 from clients import Clients
 from mlflow import MlflowClient
+from playwright.sync_api import expect
 from story import FIRST_CUTOFF, MODEL, WEEK, Story
 
 import monitors
+from browser import Browser, browser, pictures
+from continuous_training.core.scores import DriftScore
+from continuous_training.core.window import Window
 from continuous_training.deployers.local import served
 from continuous_training.ledger import RunRecord
 from continuous_training.registry import RUN_KEY
@@ -145,7 +151,9 @@ def test_xcoms_are_small_json(story: Story) -> None:
 def test_the_promote_task_leads_to_the_run_the_version_and_the_data_docs(story: Story) -> None:
     run = next(run for run in story.airflow.runs(TRAIN) if run["run_type"] == "scheduled")
     links = story.airflow.get(f"/dags/{TRAIN}/dagRuns/{run['dag_run_id']}/taskInstances/promote/links")["extra_links"]
-    assert set(links) == {"MLflow run", "Model version", "Data Docs"}
+    assert set(links) == {"Model card", "MLflow run", "Model version", "Data Docs"}
+    card = links.pop("Model card")
+    assert card.startswith(f"{story.services.airflow_url}/continuous-training/pages/dags/{TRAIN}/card?key=")
     assert all(url.startswith(story.services.mlflow_url) for url in links.values())
 
 
@@ -241,3 +249,128 @@ def test_a_sound_challenger_is_rolled_out_and_a_bad_one_rolled_back_under_real_r
     assert (bad.answer, story.ledger.champion(MODEL).fence) == ("reject", bad.fence)
     assert bad.counts.challenger.requests >= 1
     assert story.ledger.verify() == []
+
+
+@pytest.fixture(scope="module")
+def chromium(story: Story) -> Iterator[Browser]:
+    with browser(story.services.airflow_url) as opened:
+        opened.log_in(story.services.password)
+        opened.problems.clear()  # what Airflow's own login page does is not ours
+        yield opened
+
+
+def newest(story: Story, dag_id: str, **which: str) -> str:
+    """Return the address of the newest run of this kind."""
+    runs = [run for run in story.airflow.runs(dag_id) if which.items() <= run.items()]
+    return f"/dags/{dag_id}/runs/{quote(runs[0]['dag_run_id'], safe='')}"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_page_shows_what_happened_and_asks_nobody_else(
+    story: Story, chromium: Browser, tmp_path: Path, theme: str
+) -> None:
+    kept = pictures(tmp_path)
+    if theme == "dark":
+        chromium.dark()
+    champion = story.ledger.champion(MODEL)
+    page = chromium.open("/plugin/models", "Models")
+    expect(page).to_contain_text(f"version {champion.version}")
+    chromium.keep(kept, f"models-{theme}")
+    page = chromium.open(f"/dags/{TRAIN}/plugin/drift", "Drift")
+    squares = page.get_by_role("button", name="temperature")
+    expect(squares).to_have_count(WEEKS)
+    squares.first.click()
+    chromium.read()
+    expect(page.get_by_role("img", name="temperature: shares of the reference")).to_be_visible()
+    chromium.keep(kept, f"drift-{theme}")
+    page = chromium.open(f"/dags/{TRAIN}/plugin/champions", "Champions")
+    expect(page.get_by_role("row").filter(has_text="Version 1 is champion")).to_have_count(1)
+    expect(page.get_by_role("row").filter(has_text="A rollout was rejected")).to_have_count(1)
+    page.get_by_label("What served at this moment").fill(f"{champion.promoted_at:%Y-%m-%dT23:59}")
+    expect(page.get_by_role("status")).to_contain_text(f"Version {champion.version} ")
+    chromium.keep(kept, f"champions-{theme}")
+    page = chromium.open(
+        f"{newest(story, TRAIN, run_type='asset_triggered', state='success')}/plugin/decision", "Decision"
+    )
+    for said in ("Why it ran", "What the gate said", "Champion against challenger", "What changed"):
+        expect(page.get_by_role("heading", name=said)).to_be_visible()
+    chromium.keep(kept, f"decision-{theme}")
+    with chromium.page.expect_popup() as opened:
+        page.get_by_role("link", name="Model card").click()
+    card = opened.value
+    expect(card.get_by_role("heading", level=1)).to_contain_text(MODEL)
+    card.screenshot(path=kept / f"card-{theme}.png")
+    card.close()
+    assert chromium.problems == []
+
+
+def test_a_run_of_the_watch_has_its_decision_and_its_drift_report(story: Story, chromium: Browser) -> None:
+    page = chromium.open(f"{newest(story, WATCH, state='success')}/plugin/decision", "Decision")
+    expect(page).to_contain_text("It looked at the window")
+    with chromium.page.expect_popup() as opened:
+        page.get_by_role("link", name="Drift report").click()
+    expect(opened.value.get_by_role("heading", level=1)).to_contain_text(MODEL)
+    opened.value.close()
+    assert chromium.problems == []
+
+
+def test_a_dag_of_somebody_else_is_told_apart(chromium: Browser) -> None:
+    page = chromium.open("/dags/example_retrain/plugin/drift", "Drift")
+    expect(page).to_contain_text("is not the DAG of a model file")
+    # the browser itself writes down every answer that is not 200
+    assert [each for each in chromium.problems if "404" not in each] == []
+    chromium.problems.clear()
+
+
+def test_people_roll_back_from_the_page_with_a_reason_and_only_with_one(story: Story, chromium: Browser) -> None:
+    before = story.ledger.champion(MODEL)
+    page = chromium.open("/plugin/models", "Models")
+    page.get_by_role("button", name=f"Roll back {MODEL}").click()
+    asking = chromium.page.get_by_role("dialog")
+    confirm = asking.get_by_role("button", name=f"Roll back {MODEL}")
+    asking.get_by_label("Version").select_option("1")
+    expect(confirm).to_be_disabled()
+    asking.get_by_label("Reason").fill("people complain")
+    confirm.click()
+    expect(asking).to_contain_text("Asked for")
+    after = wait_until(
+        lambda: story.ledger.champion(MODEL).fence > before.fence and story.ledger.champion(MODEL), "the rollback", 120
+    )
+    assert (after.version, after.kind, after.reason) == ("1", "rollback", "people complain (admin)")
+    wait_until(lambda: served(MODEL, story.services.home)["fence"] == after.fence, "version 1 answering again", 60)
+    asking.get_by_role("link", name="open the run").click()
+    run = newest(story, f"{MODEL}.rollback")
+    wait_until(lambda: story.airflow.runs(f"{MODEL}.rollback")[0]["state"] == "success", "the end of the run", 60)
+    expect(chromium.open(f"{run}/plugin/decision", "Decision")).to_contain_text("Version 1 is the champion again")
+    assert chromium.problems == []
+
+
+def test_names_from_the_data_are_shown_and_never_run(story: Story, chromium: Browser) -> None:
+    hostile = [
+        "<img src=x onerror=alert(1)>",
+        "javascript:alert(2)",
+        "${alert(3)}{{4}}",
+        "\u202eevil\u0000",
+        "a" * 3000,
+    ]
+    newest_one = story.ledger.decisions(MODEL, 1)[0]
+    window = Window(start=newest_one.decision.window.end, end=newest_one.decision.window.end + WEEK)
+    scores = tuple(
+        DriftScore(
+            detector=hostile[0], column=column, statistic=9.0, measure="statistic", threshold=1.0,
+            reference_rows=9, current_rows=9,
+        )
+        for column in hostile
+    )  # fmt: skip
+    changed = {"window": window, "why": " ".join(hostile[:3]), "signals": ()}
+    decision = newest_one.decision.model_copy(update=changed | {"answer": "no", "reason": None})
+    evidence = newest_one.evidence.model_copy(update={"window": window, "drift": scores})
+    story.ledger.record_decision(decision, evidence, now=datetime.now(UTC))
+    page = chromium.open(f"/dags/{TRAIN}/plugin/drift", "Drift")
+    page.get_by_role("button", name=hostile[0]).first.click()
+    chromium.read()
+    expect(page).to_contain_text("<img src=x onerror=alert(1)>")
+    expect(page).to_contain_text("\\u202eevil\\u0000")
+    assert page.locator("img[src=x]").count() == 0
+    expect(chromium.open("/plugin/models", "Models")).to_contain_text("${alert(3)}{{4}}")
+    assert chromium.problems == []

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,7 @@ import small_deployment
 import small_model
 from continuous_training.cli import main
 from continuous_training.core.errors import ClusterUnavailable, Conflict, DeploymentFailed
+from continuous_training.core.rollout import RolloutCounts, RolloutPlan
 from continuous_training.deployers import KServe, KubernetesService
 from continuous_training.deployers.base import Release
 from continuous_training.deployers.planes import RIGHTS, serving_plane
@@ -70,16 +73,26 @@ class Cluster:
 
     def ask(self, path: str, body: Any = None, model: str = MODEL) -> Any:
         """Ask the Service through the API server, which passes requests on to it."""
+        return self.exchange(path, body, model)[0]
+
+    def exchange(self, path: str, body: Any = None, model: str = MODEL, **headers: str) -> tuple[Any, Any]:
+        """Return the answer and its headers."""
         name = model.replace("_", "-")
-        return self.api.call_api(
+        answer, _, told = self.api.call_api(
             f"/api/v1/namespaces/{self.namespace.name}/services/{name}:http/proxy/{path}",
             "GET" if body is None else "POST",
-            header_params={"Content-Type": "application/json"},
+            header_params={"Content-Type": "application/json", **headers},
             body=body,
             auth_settings=["BearerToken"],
             response_types_map={200: "object"},
-            _return_http_data_only=True,
         )
+        return answer, told
+
+    def hurry(self) -> None:
+        """Let the kubelet look at once after what the pods mount, as it does when an annotation changes."""
+        core, now = client.CoreV1Api(self.api), {"metadata": {"annotations": {"looked": uuid.uuid4().hex}}}
+        for pod in self.namespace.pods(**{"app.kubernetes.io/instance": MODEL}):
+            core.patch_namespaced_pod(pod.metadata.name, self.namespace.name, now)
 
     def live(self, model: str = MODEL) -> k8s.V1Deployment:
         return self.apps.read_namespaced_deployment(model.replace("_", "-"), self.namespace.name)
@@ -91,6 +104,7 @@ class Cluster:
             client.CoreV1Api(self.api).list_namespaced_service,
             client.NetworkingV1Api(self.api).list_namespaced_network_policy,
             client.AutoscalingV1Api(self.api).list_namespaced_horizontal_pod_autoscaler,
+            client.CoreV1Api(self.api).list_namespaced_config_map,
         ]
         label = "app.kubernetes.io/managed-by=continuous-training"
         return sorted(
@@ -243,6 +257,73 @@ def test_a_retraining_deploys_its_champion_and_reconcile_repairs_it(
     assert capsys.readouterr().out == f"m: version 1 (fence 1) {url}\n"
     assert core.read_namespaced_service("m", cluster.namespace.name)
     assert cluster.ask("version", model="m")["fence"] == 1
+
+
+def test_a_challenger_meets_real_requests_beside_the_champion_and_leaves_no_trace(cluster: Cluster) -> None:
+    cluster.deploy(3)
+    before, deployer = cluster.all(), cluster.deployer()
+    release = Release(model=MODEL, version="4.x", fence=4, bundle=cluster.digests["b"])
+    url = deployer.introduce(release, cluster.bundles["b"], settings=cluster.settings)
+    assert deployer.introduce(release, cluster.bundles["b"], settings=cluster.settings) == url
+    shadow = RolloutPlan(
+        fence=3, begun=datetime.now(UTC), mode="shadow", share=1, champion="3", challenger="4.x", url=url, salt="a salt of its own",
+        timeout=20, lease=600,
+    )  # fmt: skip
+    canary = shadow.model_copy(update={"mode": "canary", "share": 0.5, "step": 1})
+    rows = records(make_rows(seed=3).head(20))
+    expected = {
+        version: load_bundle(cluster.bundles[bundle]).answer(
+            {name: [row[name] for row in rows] for name in FEATURES.columns}
+        )
+        for version, bundle in (("3", "a"), ("4.x", "b"))
+    }
+
+    def follow(plan: RolloutPlan | None) -> None:
+        if plan is None:
+            deployer.dismiss(MODEL, settings=cluster.settings)
+        else:
+            deployer.route(MODEL, plan, settings=cluster.settings)
+        share = None if plan is None else f"{'champion 1' if plan.mode == 'shadow' else 'canary 0.5'}"
+        entity = next(each for each in map(str, range(99)) if plan is None or plan.takes(each))
+
+        def followed() -> bool:
+            cluster.hurry()
+            return (
+                cluster.exchange("invocations", {"instances": rows[:1]}, **{"ct-entity": entity})[1].get("ct-share")
+                == share
+            )
+
+        wait_until(followed, "the plan in the champion's pods", 120)
+
+    def counted(plan: RolloutPlan, least: int) -> RolloutCounts:
+        def enough() -> RolloutCounts | None:
+            counts = deployer.counts(MODEL, plan, settings=cluster.settings)
+            return counts if counts.challenger.requests >= least else None
+
+        return wait_until(enough, "the counts of the champion's pods", 60)
+
+    def ask() -> dict[str, str]:
+        """Ask for each row in the name of an entity, and return who answered; the predictions are that version's."""
+        said = {}
+        for number, row in enumerate(rows):
+            answer, headers = cluster.exchange("invocations", {"instances": [row]}, **{"ct-entity": str(number)})
+            said[str(number)] = version = headers["ct-version"]
+            assert answer["predictions"] == pytest.approx([expected[version][number]], rel=1e-9)
+        return said
+
+    follow(shadow)
+    assert {*ask().values()} == {"3"}
+    seen = counted(shadow, len(rows))
+    assert (seen.challenger.errors, seen.compared) == (0, seen.challenger.requests)
+    assert seen.differing > 0
+    follow(canary)
+    assert ask() == {str(number): "4.x" if canary.takes(str(number)) else "3" for number in range(len(rows))}
+    seen = counted(canary, 1)
+    assert (seen.champion.errors, seen.challenger.errors) == (0, 0)
+    follow(None)
+    assert {*ask().values()} == {"3"}
+    assert cluster.all() == before
+    assert deployer.counts(MODEL, canary, settings=cluster.settings).challenger.requests == 0
 
 
 def test_the_number_of_pods_is_left_to_the_autoscaler(cluster: Cluster) -> None:

@@ -6,8 +6,19 @@ import pytest
 from airflow.sdk import DAG
 
 import small_model
-from continuous_training.provider.links import DataDocsLink, MLflowRunLink, ModelVersionLink, browser_url, result_links
+from continuous_training.provider.links import (
+    DashboardLink,
+    DataDocsLink,
+    DriftReportLink,
+    MLflowRunLink,
+    ModelCardLink,
+    ModelVersionLink,
+    browser_url,
+    look_links,
+    result_links,
+)
 from continuous_training.provider.operators import CollectDataOperator, PromoteChallengerOperator
+from ledger_parts import a_run
 
 pytestmark = pytest.mark.provider
 
@@ -38,7 +49,9 @@ def test_nothing_leads_nowhere(url: str | None, facts: dict[str, Any]) -> None:
     assert result_links(url, checked(), facts) == {}
 
 
-@pytest.mark.parametrize("link", [MLflowRunLink(), ModelVersionLink(), DataDocsLink()])
+@pytest.mark.parametrize(
+    "link", [MLflowRunLink(), ModelVersionLink(), DataDocsLink(), ModelCardLink(), DriftReportLink(), DashboardLink()]
+)
 def test_a_task_that_has_not_run_has_empty_links(link: Any) -> None:
     with DAG("m.train", schedule=None):
         promote = PromoteChallengerOperator(task_id="promote", spec=small_model.spec(), run={})
@@ -61,3 +74,22 @@ def test_a_task_that_has_not_run_has_empty_links(link: Any) -> None:
 )
 def test_only_a_web_page_is_an_address_for_browsers(uri: str, url: str | None) -> None:
     assert browser_url(uri) == url
+
+
+@pytest.mark.parametrize(
+    ("dashboards", "leads"),
+    [
+        ("https://me:secret@grafana.example.com/", {"Dashboard": "https://grafana.example.com/d/ct-drift?var-model=m"}),
+        ("", {}),
+        ("javascript:alert(1)", {}),
+    ],
+)
+def test_a_look_leads_to_its_report_and_to_the_dashboard_where_there_is_one(
+    dashboards: str, leads: dict[str, str]
+) -> None:
+    report = (
+        "https://airflow.example.com/continuous-training/pages/dags/m.watch/drift/report"
+        "?start=2013-01-08T00%3A00%3A00Z&end=2013-01-15T00%3A00%3A00Z"
+    )
+    found = look_links("https://airflow.example.com", dashboards, a_run(14, kind="watch"))
+    assert found == {"Drift report": report, **leads}

@@ -25,11 +25,13 @@ pytestmark = pytest.mark.provider
 PAGES = "/continuous-training/pages"
 ROUTES = {
     "/static/{name}", "/models", "/dags/{dag_id}/drift", "/dags/{dag_id}/drift/column", "/dags/{dag_id}/champions",
-    "/dags/{dag_id}/decision",
+    "/dags/{dag_id}/decision", "/dags/{dag_id}/card", "/dags/{dag_id}/drift/report",
 }  # fmt: skip
 ASKED = {
     "/static/{name}": "/static/parts.js",
     "/dags/{dag_id}/drift/column": "/dags/m.train/drift/column?name=a&start=2013-01-01T00:00:00Z&end=2013-01-08T00:00:00Z",
+    "/dags/{dag_id}/drift/report": "/dags/m.train/drift/report?start=2013-01-01T00:00:00Z&end=2013-01-08T00:00:00Z",
+    "/dags/{dag_id}/card": f"/dags/m.train/card?key={key(1)}",
     "/dags/{dag_id}/decision": f"/dags/m.train/decision?key={key(1)}",
 }
 

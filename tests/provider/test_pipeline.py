@@ -16,7 +16,7 @@ import small_model
 from airflow_worker import Worker, asset_event, dag_run
 from continuous_training.core.run import Request
 from continuous_training.ledger import Ledger
-from continuous_training.provider.dags import build_train_dag, build_watch_dag
+from continuous_training.provider.dags import build_rollback_dag, build_train_dag, build_watch_dag
 from continuous_training.provider.operators import planned_run
 from continuous_training.provider.requests import request_of
 from continuous_training.provider.sensors import DriftSensor
@@ -165,6 +165,7 @@ def test_the_links_of_the_promotion_lead_to_what_it_made(story: Any) -> None:
         for (task, key), value in story.first.worker.xcoms.items()
         if task == "promote" and key != "return_value"
     } == {
+        "_link_ModelCardLink": f"/continuous-training/pages/dags/{MODEL}.train/card?key={story.first.worker.result('promote')['key']}",
         "_link_MLflowRunLink": run,
         "_link_ModelVersionLink": f"https://mlflow.example.com/#/models/{MODEL}/versions/1",
         "_link_DataDocsLink": "",  # this model has no data check
@@ -193,6 +194,26 @@ def test_what_tasks_hand_to_one_another_is_small_json_without_secrets(story: Any
             assert len(text) < 4096, key
             assert "sqlite:" not in text, key
         assert CANARY not in json.dumps(told.worker.sent)
+
+
+def test_a_rollback_to_what_never_was_is_refused_in_words(story: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CT_HOME", str(story.root / "home"))
+    dag = build_rollback_dag(story.spec)
+    outcome = Worker(run=dag_run(dag_id=dag.dag_id, conf={"version": 7, "reason": "x"})).do(dag.get_task("roll_back"))
+    assert str(outcome.state.value) == "failed"
+    assert "never had a champion with fence 7" in str(outcome.error)
+    assert story.ledger.champion(MODEL).fence == 1
+
+
+def test_who_rolled_back_is_kept_with_the_reason(story: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CT_HOME", str(story.root / "home"))
+    dag = build_rollback_dag(story.spec)
+    worker = Worker(
+        run=dag_run(dag_id=dag.dag_id, conf={"version": 1, "reason": "again"}, triggering_user_name="amelia")
+    )
+    assert str(worker.do(dag.get_task("roll_back")).state.value) == "success"
+    facts = worker.result("roll_back")["facts"]
+    assert (facts["version"], facts["reason"]) == ("1", "again (amelia)")
 
 
 def test_nothing_is_written_outside_the_home_of_the_deployment(story: Any) -> None:

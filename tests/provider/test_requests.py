@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import ParamValidationError
 
 from airflow_worker import Worker, asset_event, dag_run
 from continuous_training.core.run import Request
-from continuous_training.provider.requests import request_of, train_params
+from continuous_training.provider.requests import request_of, rollback_of, train_params
 
 pytestmark = pytest.mark.provider
 
@@ -197,3 +197,25 @@ def test_every_field_of_the_form_says_what_it_does() -> None:
     for name, param in train_params().items():
         assert param.schema["title"], name
         assert param.description.endswith("."), name
+
+
+@pytest.mark.parametrize(
+    ("conf", "says"),
+    [
+        ({}, "to is 'None'"),
+        ({"version": 0, "reason": "x"}, "to is '0'"),
+        ({"version": 1, "reason": ""}, "reason is ''"),
+    ],
+)
+def test_a_rollback_in_a_dag_without_the_form_is_checked_as_well(conf: dict[str, Any], says: str) -> None:
+    class Asking(BaseOperator):
+        """Returns the rollback of the run it is in."""
+
+        def execute(self, context: Any) -> dict[str, Any]:
+            return rollback_of(context).model_dump(mode="json")
+
+    with DAG("mine", schedule=None, params={"version": None, "reason": None}):
+        task = Asking(task_id="asking")
+    result = Worker(run=dag_run(conf=conf)).do(task)
+    assert result.state == "failed"
+    assert says in str(result.error)

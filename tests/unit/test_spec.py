@@ -133,7 +133,7 @@ def test_a_specification_survives_json_with_its_digest(folder: Path) -> None:
         (
             {"performance": [{"metric": "f1", "below": 0.5}], "retraining": {"advise": ["f1 estimate"]}},
             "retraining",
-            "no detector or performance rule is called 'f1 estimate'",
+            "no signal is called 'f1 estimate'",
         ),
         (
             {"promotion": {**PROMOTION, "metric": "roc_acu"}},
@@ -383,6 +383,17 @@ def test_a_rollout_that_does_not_fit_the_model_is_refused(changes: dict[str, Any
     rollout = {"steps": [{"canary": "5%", "bake": "1 hour"}], **changes}
     with pytest.raises(ValidationError, match=said):
         small_model.spec(rollout=rollout)
+
+
+@pytest.mark.parametrize(("via", "fits"), [("api", True), ("pod", False), ("gitops", False)])
+def test_a_rollout_on_kubernetes_needs_a_worker_that_reaches_the_cluster(via: str, fits: bool) -> None:
+    rollout = {"steps": [{"canary": "5%", "bake": "1 hour"}]}
+    deployment = {"kind": "kubernetes", "image": f"registry.example.com/serve@sha256:{'ab' * 32}", "via": via}
+    if fits:
+        assert small_model.spec(rollout=rollout, deployment=deployment).deployment.rolls_out
+    else:
+        with pytest.raises(ValidationError, match="use local, or kubernetes with via: api"):
+            small_model.spec(rollout=rollout, deployment=deployment)
 
 
 def test_a_log_names_features_only() -> None:

@@ -304,6 +304,11 @@ def _serve_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         help="a name to be called by beside 127.0.0.1 and localhost, such as the Service's; *.example.com allows every "
         "name below, * every name; may be repeated (or CT_HOSTS, with commas)",
     )
+    serve.add_argument(
+        "--plan",
+        metavar="FILE",
+        help="follow the plan of a rollout that is in this file while it is there (or CT_PLAN)",
+    )
     serve.add_argument("--drain", help="seconds to go on answering after SIGTERM (default: 5)")
     _serve_limits(serve)
 
@@ -314,6 +319,12 @@ def _serve_limits(serve: argparse.ArgumentParser) -> None:
     serve.add_argument("--patience", help="seconds a request may take to arrive (default: 10)")
     serve.add_argument(
         "--arrow", action="store_true", default=None, help="load pyarrow at the start, not with the first Arrow batch"
+    )
+    serve.add_argument(
+        "--strict",
+        action="store_true",
+        default=None,
+        help="refuse columns that are no features and categories that training has not seen (or CT_STRICT)",
     )
     serve.add_argument(
         "--admin-port", help="port of GET /metrics; 0 takes a free one (or CT_ADMIN_PORT; default: no such port)"

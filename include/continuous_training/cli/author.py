@@ -89,7 +89,7 @@ def suggest_expectations(options: argparse.Namespace) -> int:
     rows = spec.source.read(
         window,
         task=spec.task,
-        columns=spec.features.columns,
+        columns=spec.columns,
         as_of=end + spec.task.label_delay,
         locations=settings.locations,
     )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 VARIABLES = (
     "bundle", "model", "version", "fence", "data_cutoff", "hosts", "public_key", "workers", "admin_host", "admin_port",
-    "max_age", "past_max_age",
+    "max_age", "past_max_age", "strict", "plan",
 )  # fmt: skip
 """Options that a variable may give: `bundle` may be `CT_BUNDLE`, and so on; `CT_HOSTS` has commas."""
 

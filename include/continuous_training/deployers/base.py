@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -66,8 +66,10 @@ class Deployer(Frozen):
         """
         raise NotImplementedError
 
-    rolls_out: ClassVar[bool] = False
-    """Whether a challenger can answer beside the champion; what follows is asked only of deployers that say so."""
+    @property
+    def rolls_out(self) -> bool:
+        """Tell whether a challenger can answer beside the champion; what follows is asked only of deployers that say so."""
+        return False
 
     def introduce(self, challenger: Release, bundle: Path, *, settings: Settings) -> str:
         """Let a challenger answer beside the champion, to those that the router sends, and return its URL.

@@ -47,7 +47,7 @@ def checked(cluster: Cluster, manifests: list[Manifest], release: Release) -> li
     wanted = [cluster.adapt(each) for each in manifests]
     changes = [(each, cluster.get(each)) for each in wanted]
     for _, live in changes:
-        _refuse_foreign(live, release)
+        refuse_foreign(live, release.model)
     _refuse_stale(changes[0][1], release)
     for each in wanted:
         cluster.apply(each, dry_run=True)
@@ -181,12 +181,12 @@ def _at_version(manifest: Manifest, live: Manifest) -> Manifest:
     return {**manifest, "metadata": {**manifest["metadata"], "resourceVersion": live["metadata"]["resourceVersion"]}}
 
 
-def _refuse_foreign(live: Manifest | None, release: Release) -> None:
+def refuse_foreign(live: Manifest | None, model: str) -> None:
     """Leave alone what somebody else, or another model, calls by the same name."""
-    if live is not None and not is_ours(live, release.model):
+    if live is not None and not is_ours(live, model):
         of = live["metadata"]
         msg = (
-            f"{live['kind']} {of['name']} in namespace {of['namespace']} was not made for the model {release.model}; delete or rename "
+            f"{live['kind']} {of['name']} in namespace {of['namespace']} was not made for the model {model}; delete or rename "
             "it, or name another namespace. Nothing was changed; a retry before that gives the same"
         )
         raise DeploymentFailed(msg)

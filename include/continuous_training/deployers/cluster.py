@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kubernetes.client.exceptions import ApiException
 
 _PLURALS = {
+    "ConfigMap": "configmaps",
     "Deployment": "deployments",
     "HorizontalPodAutoscaler": "horizontalpodautoscalers",
     "InferenceService": "inferenceservices",
@@ -115,8 +116,8 @@ class Cluster:
         made: Manifest = self._call("create", "POST", path, manifest, manifest)
         return made
 
-    def apply(self, manifest: Manifest, *, dry_run: bool = False) -> None:
-        """Make the object what the manifest says; with a `resourceVersion` only when it is still that version.
+    def apply(self, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
+        """Make the object what the manifest says and return it; with a `resourceVersion` only when it is still that version.
 
         Raises
         ------
@@ -128,7 +129,9 @@ class Cluster:
             The cluster does not answer.
         """
         query = {"fieldManager": OURS, "force": "true"} | ({"dryRun": "All"} if dry_run else {})
-        self._call("apply", "PATCH", f"{_path(manifest, named=True)}?{urlencode(query)}", manifest, manifest)
+        path = f"{_path(manifest, named=True)}?{urlencode(query)}"
+        live: Manifest = self._call("apply", "PATCH", path, manifest, manifest)
+        return live
 
     def delete(self, manifest: Manifest) -> None:
         """Delete an object and what it owns; it may be gone already. With a `resourceVersion` as in `apply`."""
@@ -147,6 +150,29 @@ class Cluster:
         wanted = {"kind": "Pod", "metadata": {"name": "*", "namespace": namespace}}
         items: list[Manifest] = self._call("list", "GET", path, wanted)["items"]
         return items
+
+    def ask(self, namespace: str, pod: str, port: int, path: str) -> Any:
+        """Return the JSON that a pod answers `GET path` with, through the API server; `None` when it gives no answer.
+
+        Raises
+        ------
+        DeploymentFailed
+            The account may not ask pods.
+        """
+        from kubernetes.client.exceptions import ForbiddenException
+
+        url = f"/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy/{path}"
+        subject = {"kind": "Pod", "metadata": {"name": pod, "namespace": namespace}}
+        try:
+            return self._call("get proxies of", "GET", url, subject)
+        except DeploymentFailed as error:
+            if isinstance(error.__cause__, ForbiddenException):
+                raise
+        except (
+            ClusterUnavailable
+        ):  # the pod ends, or does not listen yet; where the cluster is down, what comes next says so
+            pass
+        return None
 
     def _call(
         self,

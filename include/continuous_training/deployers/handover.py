@@ -38,6 +38,7 @@ class Pointer(Release):
     folder: str = Field(description="Absolute path of the bundle.")
     age: Freshness = Field(default_factory=Freshness, description="When the model is too old, and what is done then.")
     log: LogPolicy | None = Field(None, description="What is kept of its predictions; none keeps nothing.")
+    strict: bool = Field(default=False, description="Whether requests that training never saw the like of are refused.")
     ticket: str = Field(default_factory=lambda: uuid.uuid4().hex)
 
 
@@ -70,16 +71,18 @@ class ServingFolder:
     ----------
     slot
         `CHALLENGER` for what answers beside the champion, in a folder inside the model's.
+    plan
+        File of the rollout's plan, where somebody else keeps it.
     """
 
-    def __init__(self, home: Path, model: str, slot: str = "") -> None:
+    def __init__(self, home: Path, model: str, slot: str = "", plan: Path | None = None) -> None:
         if not model.isidentifier():
             msg = f"{model!r} is not the name of a model; use lower-case letters, digits and _; a retry gives the same"
             raise UsageError(msg)
         self.home, self.slot = home.absolute(), slot
         self.path = home.absolute() / "serving" / model / slot
         self.log = self.path / "server.log"
-        self.plan = self.path / "rollout.json"
+        self.plan = plan or self.path / "rollout.json"
         self.counts = self.path / "counts"
         self._lock = self.path / "supervisor.lock"
 

@@ -51,6 +51,10 @@ class Local(Deployer):
         description="Port on the loopback address where Prometheus reads `/metrics`; none by default.",
     )
     age: Freshness = Field(default_factory=Freshness, description="When a model is too old, and what is done then.")
+    strict: bool = Field(
+        default=False,
+        description="Whether requests with columns that are no features, or with categories that training has not seen, are refused.",
+    )
 
     def deploy(self, release: Release, bundle: Path, *, settings: Settings) -> str:
         """Serve `release` and return the URL it answers on; the same release again changes nothing.
@@ -66,7 +70,10 @@ class Local(Deployer):
         """
         return self._serve(ServingFolder(Path(settings.home), release.model), release, bundle, Path(settings.home))
 
-    rolls_out = True
+    @property
+    def rolls_out(self) -> bool:
+        """Tell that a challenger can answer beside the champion."""
+        return True
 
     def introduce(self, challenger: Release, bundle: Path, *, settings: Settings) -> str:
         """Serve the challenger from a supervised process of its own, on a port of its own."""
@@ -99,7 +106,9 @@ class Local(Deployer):
         challenger.forget()
 
     def _serve(self, folder: ServingFolder, release: Release, bundle: Path, home: Path) -> str:
-        pointer = Pointer(**release.model_dump(), folder=str(bundle.absolute()), log=self.log, age=self.age)
+        pointer = Pointer(
+            **release.model_dump(), folder=str(bundle.absolute()), log=self.log, age=self.age, strict=self.strict
+        )
         _refuse_stale(pointer, folder.read_pointer())
         status = folder.read_status() if folder.supervisor() is not None else None
         if status and status.state == "ready" and _same_release(status, release) and self._has_ports(status):

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from continuous_training.deployers.base import Release
 from continuous_training.deployers.pods import (
     LABEL,
     METRICS_PORT,
     OURS,
     PORT,
+    Challenger,
     Manifest,
     ServedPods,
     labels,
     marks,
     object_name,
+    plan_name,
     pod_labels,
     pod_spec,
 )
 
 if TYPE_CHECKING:
-    from continuous_training.deployers.base import Release
+    from datetime import datetime
+
+    from continuous_training.core.rollout import RolloutPlan
     from continuous_training.deployers.kubernetes import KubernetesService
 
 REQUESTS_METRIC = "ct_requests_per_second"
@@ -57,12 +62,25 @@ def render(service: KubernetesService, release: Release, artefacts: str) -> list
 def made(version: str, kind: str, namespace: str, release: Release, spec: Manifest) -> Manifest:
     """Return one object that says whose it is and which release it serves."""
     metadata = {
-        "name": object_name(release.model),
+        "name": object_name(release),
         "namespace": namespace,
         "labels": labels(release),
         "annotations": marks(release),
     }
     return {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def plan_map(namespace: str, model: str, plan: RolloutPlan | None = None, now: datetime | None = None) -> Manifest:
+    """Return the ConfigMap with the plan of a model's rollout; what is written in it anew renews the plan's lease."""
+    champion = Release(model=model, version="0", fence=1, bundle="-")
+    metadata = {
+        "name": plan_name(champion),
+        "namespace": namespace,
+        "labels": labels(champion),
+        "annotations": {f"{OURS}/model": model},
+    }
+    told = {"rollout.json": plan.model_dump_json(), "renewed": now.isoformat()} if plan and now else {}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": told}
 
 
 def selected(release: Release) -> dict[str, str]:
@@ -96,19 +114,36 @@ def _deployment(service: KubernetesService, release: Release, artefacts: str, se
 
 
 def network_policy(service: ServedPods, release: Release) -> Manifest:
-    """Let in requests from the pods' own namespace and the callers', and out only what fetches a bundle."""
+    """Let in requests from the pods' own namespace and the callers', and out only what fetches a bundle.
+
+    A challenger gets requests from the champion's pods only, which may send them there.
+    """
     callers: list[Manifest] = [{"podSelector": {}}]
     callers += [
         {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}} for name in service.callers
     ]
     names = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
     store = [{"protocol": "TCP", "port": port} for port in service.store_ports]
+    ingress, egress = [_let("from", callers, PORT, METRICS_PORT)], [{"ports": [*names, *store]}]
+    if isinstance(release, Challenger):
+        champion = Release.model_validate(release.model_dump())
+        ingress = [_let("from", [_pods_of(champion)], PORT), _let("from", callers, METRICS_PORT)]
+    elif service.rolls_out:
+        egress.append(_let("to", [_pods_of(Challenger.model_validate(release.model_dump()))], PORT))
     return {
         "podSelector": {"matchLabels": selected(release)},
         "policyTypes": ["Ingress", "Egress"],
-        "ingress": [{"from": callers, "ports": [{"protocol": "TCP", "port": port} for port in (PORT, METRICS_PORT)]}],
-        "egress": [{"ports": [*names, *store]}],
+        "ingress": ingress,
+        "egress": egress,
     }
+
+
+def _pods_of(release: Release) -> Manifest:
+    return {"podSelector": {"matchLabels": selected(release)}}
+
+
+def _let(direction: str, peers: list[Manifest], *ports: int) -> Manifest:
+    return {direction: peers, "ports": [{"protocol": "TCP", "port": port} for port in ports]}
 
 
 def _autoscaler(service: KubernetesService, release: Release) -> Manifest:
@@ -118,7 +153,7 @@ def _autoscaler(service: KubernetesService, release: Release) -> Manifest:
         target = {"type": "AverageValue", "averageValue": str(service.requests_target)}
         metrics.append({"type": "Pods", "pods": {"metric": {"name": REQUESTS_METRIC}, "target": target}})
     return {
-        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": object_name(release.model)},
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": object_name(release)},
         "minReplicas": service.replicas.min,
         "maxReplicas": service.replicas.max,
         "metrics": metrics,

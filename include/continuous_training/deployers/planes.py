@@ -30,6 +30,8 @@ RIGHTS: dict[str, list[tuple[str, tuple[str, ...], tuple[str, ...]]]] = {
     "deploy": [
         ("apps", ("deployments",), _APPLIED),
         ("", ("services",), _APPLIED),
+        ("", ("configmaps",), _APPLIED),  # the plan of a rollout
+        ("", ("pods/proxy",), ("get",)),  # what the champion's pods count of it
         ("autoscaling", ("horizontalpodautoscalers",), _APPLIED),
         ("networking.k8s.io", ("networkpolicies",), _APPLIED),
         ("policy", ("poddisruptionbudgets",), _APPLIED),

@@ -24,7 +24,14 @@ PORT = 8080
 METRICS_PORT = 9090
 OURS = "continuous-training"
 LABEL = "app.kubernetes.io"
+PLAN = "/plan/rollout.json"
+"""Where the champion's pods find the plan of a rollout."""
+_MOST_NAMED = 52
 _NAME = r"^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$"
+
+
+class Challenger(Release):
+    """A release that answers beside the champion, to the champion's pods only, in objects of its own."""
 
 
 class Replicas(Frozen):
@@ -81,6 +88,10 @@ class ServedPods(Deployer):
         (443,), max_length=20, description="TCP ports that the pods may connect to: those of the artefact store."
     )
     age: Freshness = Field(default_factory=Freshness, description="When a model is too old, and what is done then.")
+    strict: bool = Field(
+        default=False,
+        description="Whether requests with columns that are no features, or with categories that training has not seen, are refused.",
+    )
     startup: Duration = Field(
         "5 minutes",
         validate_default=True,
@@ -125,20 +136,28 @@ class ServedPods(Deployer):
             raise UsageError(msg)
 
 
-def object_name(model: str) -> str:
-    """Return the name of a model's objects.
+def object_name(release: Release) -> str:
+    """Return the name of the objects that serve a release.
 
-    >>> object_name("flight_delays")
-    'flight-delays'
+    >>> release = {"model": "flight_delays", "version": "2", "fence": 2, "bundle": "b"}
+    >>> object_name(Release(**release)), object_name(Challenger(**release))
+    ('flight-delays', 'flight-delays-challenger')
     """
-    return model.replace("_", "-").rstrip("-")
+    name = release.model.replace("_", "-").rstrip("-")
+    # A Service's name has at most 63 characters.
+    return f"{name[:_MOST_NAMED].rstrip('-')}-challenger" if isinstance(release, Challenger) else name
+
+
+def plan_name(release: Release) -> str:
+    """Return the name of the ConfigMap with the plan of a model's rollout."""
+    return f"{object_name(release)}-rollout"
 
 
 def labels(release: Release) -> dict[str, str]:
     """Return the labels that say whose an object is; selectors use them, so they never change."""
     return {
         f"{LABEL}/name": OURS,
-        f"{LABEL}/instance": object_name(release.model),
+        f"{LABEL}/instance": object_name(release),
         f"{LABEL}/component": "serving",
         f"{LABEL}/managed-by": OURS,
     }
@@ -165,6 +184,10 @@ def pod_spec(pods: ServedPods, release: Release, artefacts: str) -> Manifest:
     """Return the pod that serves a release: it passes the "restricted" Pod Security standard and writes to empty folders."""
     volumes: list[Manifest] = [{"name": name, "emptyDir": {}} for name in ("work", "tmp")]
     mounts: list[Manifest] = [{"name": name, "mountPath": f"/{name}"} for name in ("work", "tmp")]
+    if pods.rolls_out and not isinstance(release, Challenger):
+        # Optional: there is a plan only while a rollout goes on. A folder, because a single file would not follow changes.
+        volumes.append({"name": "plan", "configMap": {"name": plan_name(release), "optional": True}})
+        mounts.append({"name": "plan", "mountPath": str(Path(PLAN).parent), "readOnly": True})
     for number, volume in enumerate(pods.volumes):
         name = f"claim-{number}"
         volumes.append({"name": name, "persistentVolumeClaim": {"claimName": volume.claim, "readOnly": True}})
@@ -185,8 +208,14 @@ def pod_spec(pods: ServedPods, release: Release, artefacts: str) -> Manifest:
     }
 
 
+def _called(pods: ServedPods, release: Release) -> list[str]:
+    if isinstance(release, Challenger):
+        return ["*"]  # the champion's pods ask it by its address, and the network policy lets in nobody else
+    return [*_service_names(pods.namespace, release), *pods.hosts]
+
+
 def _service_names(namespace: str, release: Release) -> list[str]:
-    name = object_name(release.model)
+    name = object_name(release)
     return [name, f"{name}.{namespace}", f"{name}.{namespace}.svc", f"{name}.{namespace}.svc.cluster.local"]
 
 
@@ -205,7 +234,9 @@ def _container(pods: ServedPods, release: Release, artefacts: str, mounts: list[
         "CT_ARTEFACTS": artefacts,
         "CT_HOME": "/work",
         **_freshness(pods.age),
-        "CT_HOSTS": ",".join([*_service_names(pods.namespace, release), *pods.hosts]),
+        **({"CT_STRICT": "true"} if pods.strict else {}),
+        "CT_HOSTS": ",".join(_called(pods, release)),
+        **({"CT_PLAN": PLAN} if pods.rolls_out else {}),
         "HOME": "/work",
         **{f"CT_{name.upper()}": value for name, value in told.items()},
     }

@@ -55,6 +55,16 @@ def configured_poll_seconds() -> float:
     return conf.getfloat("continuous_training", "poll_seconds", fallback=60.0)
 
 
+def configured_airflow() -> str:
+    """Return where people's browsers reach this Airflow; empty where it is not said, and links begin at its root."""
+    return str(conf.get("api", "base_url", fallback=""))
+
+
+def configured_dashboards() -> str:
+    """Return where people's browsers reach Grafana; empty where there is none."""
+    return str(conf.get("continuous_training", "dashboards", fallback="")).strip()
+
+
 def configured_alert_token() -> str:
     """Return what those must show who ask for retrainings by alerts; empty where nobody may."""
     return str(conf.get("continuous_training", "alert_token", fallback="")).strip()

@@ -29,7 +29,12 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [
             {
                 "integration-name": "Continuous Training",
-                "python-modules": [f"{module}.operators", f"{module}.work_pod", f"{module}.deploy_pod"],
+                "python-modules": [
+                    f"{module}.operators",
+                    f"{module}.work_pod",
+                    f"{module}.deploy_pod",
+                    f"{module}.approval",
+                ],
             },
         ],
         "sensors": [{"integration-name": "Continuous Training", "python-modules": [f"{module}.sensors"]}],
@@ -40,6 +45,9 @@ def get_provider_info() -> dict[str, Any]:
             f"{module}.links.MLflowRunLink",
             f"{module}.links.ModelVersionLink",
             f"{module}.links.DataDocsLink",
+            f"{module}.links.ModelCardLink",
+            f"{module}.links.DriftReportLink",
+            f"{module}.links.DashboardLink",
         ],
         "config": {
             "continuous_training": {
@@ -87,6 +95,7 @@ def _connection_types(module: str) -> list[dict[str, Any]]:
 def _options() -> dict[str, dict[str, Any]]:
     return {name: _option(text, sensitive=name == "ledger") for name, text in _OPTIONS.items()} | {
         "poll_seconds": _option("Seconds between two looks of the watch DAGs at their sources.", "float", "60"),
+        "dashboards": _option("URL of Grafana for people's browsers; without one nothing leads there."),
         "alert_token": _option(
             "Bearer token that Alertmanager shows when its alerts ask for retrainings; without one none are taken.",
             sensitive=True,

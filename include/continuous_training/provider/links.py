@@ -1,17 +1,22 @@
-"""Buttons on a task that lead to what it made."""
+"""Buttons on a task that lead to what it made: into MLflow, to our own pages, to the dashboards."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from airflow.sdk import BaseOperatorLink
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from airflow.sdk import BaseOperator
     from airflow.sdk.types import TaskInstanceKey
 
+    from continuous_training.core.run import Run
     from continuous_training.spec import ModelSpec
+
+PAGES = "/continuous-training/pages"
 
 
 class _ResultLink(BaseOperatorLink):
@@ -39,6 +44,24 @@ class DataDocsLink(_ResultLink):
     name = "Data Docs"
 
 
+class ModelCardLink(_ResultLink):
+    """The model card of the challenger."""
+
+    name = "Model card"
+
+
+class DriftReportLink(_ResultLink):
+    """The drift report of the window."""
+
+    name = "Drift report"
+
+
+class DashboardLink(_ResultLink):
+    """The dashboard of the model, where the deployment says where dashboards are."""
+
+    name = "Dashboard"
+
+
 def browser_url(uri: str) -> str | None:
     """Return the address for people's browsers, without credentials; `None` when `uri` has no web page.
 
@@ -52,8 +75,32 @@ def browser_url(uri: str) -> str | None:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).rstrip("/")
 
 
-def result_links(public_url: str | None, spec: ModelSpec, facts: dict[str, object]) -> dict[str, str]:
-    """Return the links that the facts of a promote step lead to, by name."""
+def page_link(airflow: str, model: str, kind: str, page: str, **asked: str) -> str:
+    """Return the address of a page of a model's DAG.
+
+    >>> page_link("https://airflow.example.com/", "m", "train", "card", key="ab")
+    'https://airflow.example.com/continuous-training/pages/dags/m.train/card?key=ab'
+    """
+    return f"{airflow.rstrip('/')}{PAGES}/dags/{model}.{kind}/{page}?{urlencode(asked)}"
+
+
+def look_links(airflow: str, dashboards: str, run: Run) -> dict[str, str]:
+    """Return the links that a decided look leads to, by name.
+
+    Parameters
+    ----------
+    airflow, dashboards:
+        Where people's browsers reach Airflow and Grafana; without the second there is no link to it.
+    """
+    window = run.window.model_dump(mode="json")
+    links = {DriftReportLink.name: page_link(airflow, run.model, "watch", "drift/report", **window)}
+    if (grafana := browser_url(dashboards)) is not None:
+        links[DashboardLink.name] = f"{grafana}/d/ct-drift?{urlencode({'var-model': run.model})}"
+    return links
+
+
+def result_links(public_url: str | None, spec: ModelSpec, facts: Mapping[str, object]) -> dict[str, str]:
+    """Return the links into MLflow that the facts of a promote step lead to, by name."""
     if public_url is None or "mlflow_run" not in facts:
         return {}
     run = f"{public_url}/#/experiments/{facts['mlflow_experiment']}/runs/{facts['mlflow_run']}"

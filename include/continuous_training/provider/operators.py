@@ -15,10 +15,22 @@ from continuous_training.provider.containers import StepContainer
 from continuous_training.provider.hooks import (
     ContinuousTrainingHook,
     MLflowHook,
+    configured_airflow,
+    configured_dashboards,
     configured_settings,
     source_environment,
 )
-from continuous_training.provider.links import DataDocsLink, MLflowRunLink, ModelVersionLink, result_links
+from continuous_training.provider.links import (
+    DashboardLink,
+    DataDocsLink,
+    DriftReportLink,
+    MLflowRunLink,
+    ModelCardLink,
+    ModelVersionLink,
+    look_links,
+    page_link,
+    result_links,
+)
 from continuous_training.provider.process import StepProcess, step_environment
 from continuous_training.provider.requests import request_of, rollback_of
 from continuous_training.provider.triggers import SETTLE_SECONDS
@@ -174,12 +186,15 @@ class PromoteChallengerOperator(StepOperator):
     """Make the challenger champion when the gate says so; exactly once."""
 
     step = "promote"
-    operator_extra_links = (MLflowRunLink(), ModelVersionLink(), DataDocsLink())
+    operator_extra_links = (ModelCardLink(), MLflowRunLink(), ModelVersionLink(), DataDocsLink())
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Return the promote step's result; `facts.outcome` is promoted, kept or dry_run."""
         result = super().execute(context)
         self.links = result_links(MLflowHook(self.mlflow_conn_id).public_url(), self.spec, result["facts"])
+        self.links[ModelCardLink.name] = page_link(
+            configured_airflow(), self.spec.model, "train", "card", key=result["key"]
+        )
         return result
 
 
@@ -272,6 +287,7 @@ class DecideRetrainingOperator(StepOperator):
     """
 
     step = "decide"
+    operator_extra_links = (DriftReportLink(), DashboardLink())
 
     def __init__(self, *, spec: ModelSpec, **kwargs: Any) -> None:
         kwargs.setdefault("outlets", [retrain_asset(spec.model)])
@@ -281,6 +297,7 @@ class DecideRetrainingOperator(StepOperator):
         """Return the decision when it asks for a retraining."""
         result = super().execute(context)
         facts = result["facts"]
+        self.links = look_links(configured_airflow(), configured_dashboards(), planned_run(self.run))
         if "request" not in facts:
             raise AirflowSkipException(f"{facts['answer']}: {facts['why']}")
         context["outlet_events"][retrain_asset(self.spec.model)].extra = facts["request"]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from continuous_training.serving.meter import CLASSES, REFUSALS, ROUTES, SECONDS, histogram
+from continuous_training.serving.rollout_metrics import rollout_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
@@ -38,9 +39,19 @@ class Metrics:
         Upper bounds of the histogram of predictions.
     age
         How old the model is, and when it is too old.
+    rollout
+        Gives what the router reports; none where no rollout can be.
     """
 
-    def __init__(self, release: Release, board: Board, bounds: Sequence[float], age: Age) -> None:
+    def __init__(
+        self,
+        release: Release,
+        board: Board,
+        bounds: Sequence[float],
+        age: Age,
+        rollout: Callable[[], dict[str, Any]] | None = None,
+    ) -> None:
+        self.rollout = rollout
         self._release = release
         self._board = board
         self._bounds = bounds
@@ -77,6 +88,8 @@ class Metrics:
         )
         info.add_metric([*self._values, str(self._release.fence), self._release.bundle], 1)
         yield info
+        if self.rollout is not None:
+            yield from rollout_metrics(self._release.model, self.rollout())
 
     def _requests(self) -> Iterator[Metric]:
         from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
@@ -122,15 +135,13 @@ class AdminApp:
         What is told under `/metrics`.
     token
         What must be shown; empty asks for nothing.
-    rollout
-        Gives what is told under `/rollout` as JSON; none where no rollout can be.
     """
 
-    def __init__(self, metrics: Metrics, token: str = "", rollout: Callable[[], dict[str, Any]] | None = None) -> None:
+    def __init__(self, metrics: Metrics, token: str = "") -> None:
         self._metrics = metrics
         self._token = token
         self._pages: dict[str, Callable[[], tuple[bytes, str]]] = {"/metrics": self._tell_metrics}
-        if rollout is not None:
+        if (rollout := metrics.rollout) is not None:
             self._pages["/rollout"] = lambda: (json.dumps(rollout()).encode(), "application/json")
 
     async def __call__(self, scope: Mapping[str, Any], _receive: object, send: Send) -> None:

@@ -25,22 +25,25 @@ from continuous_training import __version__
 from continuous_training.core.errors import DataInvalid
 from continuous_training.deployers.base import Release
 from continuous_training.deployers.golden import GOLDEN_REQUEST
-from continuous_training.serving import arrow, scoring, tensors
+from continuous_training.serving import arrow, scoring, tensors, what_if
 from continuous_training.serving.age import Age
-from continuous_training.serving.asked import MAX_EXPLAINED, Contributions, TooManyRows, check_rows
+from continuous_training.serving.asked import TooManyRows
 from continuous_training.serving.exchange import CLOSE, JSON, Answer, Bodies, Gone, Hosts, Refused, Request
 from continuous_training.serving.meter import ROUTES, Board, Meter
+from continuous_training.serving.reasons import explained
+from continuous_training.serving.strict import Strict
 from continuous_training.trainers.bundle import score_bounds
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 
-    from continuous_training.serving.asked import Asked
+    from continuous_training.serving.asked import Asked, Why
     from continuous_training.serving.exchange import Receive
     from continuous_training.trainers.bundle import Bundle, Prediction
 
     Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
     Do = Callable[[Request], Awaitable[Answer]]
+    Solve = Callable[["Form", bytes, Request], Awaitable[Answer]]
 
 T = TypeVar("T")
 
@@ -65,7 +68,7 @@ class Form(NamedTuple):
     """A form in which rows come and predictions go."""
 
     read: Callable[[bytes, Sequence[str]], Asked]
-    write: Callable[[Release, Asked, list[Prediction], Contributions | None], bytes]
+    write: Callable[[Release, Asked, list[Prediction], Why | None], bytes]
     media_type: bytes = JSON
     small: int = 16 * 2**10
     """Bodies of so many bytes are read on the spot."""
@@ -108,6 +111,8 @@ class ModelApp:
         Counts what is done; by default for nobody.
     age
         How old the model is and may be; by default it has no age.
+    strict
+        Whether requests with columns that are no features, or with categories that the model does not know, are refused.
 
     Attributes
     ----------
@@ -126,6 +131,7 @@ class ModelApp:
         *,
         meter: Meter | None = None,
         age: Age | None = None,
+        strict: bool = False,
     ) -> None:
         self.ready = False
         self.retiring = False
@@ -138,6 +144,7 @@ class ModelApp:
         self._stale_from = age.stale_from
         self._refused_from = age.stale_from if age.past == "refuse" else inf
         self._columns = bundle.manifest.preparation.features.columns
+        self._strict = Strict(bundle.manifest.preparation) if strict else None
         self._bodies = Bodies(MAX_BODY, _MAX_HELD)
         self._threads = ThreadPoolExecutor(os.cpu_count() or 1, "predict")
         self._signature = ((b"ct-version", release.version.encode()), (b"ct-fence", str(release.fence).encode()))
@@ -193,7 +200,9 @@ class ModelApp:
 
     def _all_routes(self) -> dict[str, Route]:
         routes = {
-            "/invocations": Route("POST", partial(self._predict, _INVOCATIONS), ROUTES.index("invocations")),
+            "/invocations": Route(
+                "POST", partial(self._read, _INVOCATIONS, self._predict), ROUTES.index("invocations")
+            ),
             "/ping": Route("GET", self._live, _HEALTH),
             "/version": Route("GET", self._version, _METADATA),
             "/v2": Route("GET", self._server, _METADATA),
@@ -204,7 +213,9 @@ class ModelApp:
         for path in (model, f"{model}/versions/{self._release.version}"):
             routes[path] = Route("GET", self._model, _METADATA)
             routes[f"{path}/ready"] = Route("GET", self._model_ready, _HEALTH)
-            routes[f"{path}/infer"] = Route("POST", partial(self._predict, {JSON: TENSORS}), ROUTES.index("infer"))
+            infer, ask = (partial(self._read, {JSON: TENSORS}, do) for do in (self._predict, self._what_if))
+            routes[f"{path}/infer"] = Route("POST", infer, ROUTES.index("infer"))
+            routes[f"{path}/what-if"] = Route("POST", ask, ROUTES.index("what_if"))
         return routes
 
     async def _live(self, _: Request) -> Answer:
@@ -231,7 +242,8 @@ class ModelApp:
     async def _model(self, _: Request) -> Answer:
         return _json(tensors.metadata(self._release, self._bundle.manifest))
 
-    async def _predict(self, forms: Mapping[bytes, Form], request: Request) -> Answer:
+    async def _read(self, forms: Mapping[bytes, Form], do: Solve, request: Request) -> Answer:
+        """Do with the body of a request what is done with those of its form, if the model may still answer."""
         if time.time() > self._refused_from:
             why = (
                 f"{self._release.model} is past its maximum age and does not answer any more; train and deploy it again"
@@ -242,7 +254,7 @@ class ModelApp:
             raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "compressed bodies are not read; send it as it is")
         body = await self._bodies.read(request.receive)
         try:
-            return await self._answer(form, body, request)
+            return await do(form, body, request)
         except TooManyRows as error:
             raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error)) from error
         except DataInvalid as error:
@@ -250,14 +262,16 @@ class ModelApp:
         finally:
             self._bodies.forget(len(body))
 
-    async def _answer(self, form: Form, body: bytes, request: Request) -> Answer:
+    async def _predict(self, form: Form, body: bytes, request: Request) -> Answer:
+        # Golden rows are rows of the training, rare categories among them.
+        solve = self._solve if self._strict is None or request.id == GOLDEN_REQUEST else self._solve_strictly
         if len(body) <= form.small:
             asked = form.read(body, self._columns)
-            few = asked.rows <= _FEW_ROWS and not asked.contributions
-            solved = self._solve(form, asked) if few else await self._in_thread(self._solve, form, asked)
+            few = asked.rows <= _FEW_ROWS and not (asked.contributions or asked.reasons)
+            solved = solve(form, asked) if few else await self._in_thread(solve, form, asked)
         else:
             asked = await self._in_thread(form.read, body, self._columns)
-            solved = await self._in_thread(self._solve, form, asked)
+            solved = await self._in_thread(solve, form, asked)
         predictions, answer = solved
         if asked.id is not None:
             request.call(asked.id)
@@ -271,17 +285,21 @@ class ModelApp:
         self._meter.predicted(predictions)
         return Answer(answer, media_type=form.media_type)
 
+    def _solve_strictly(self, form: Form, asked: Asked) -> tuple[list[Prediction], bytes]:
+        assert self._strict is not None
+        self._strict.check(asked)
+        return self._solve(form, asked)
+
     def _solve(self, form: Form, asked: Asked) -> tuple[list[Prediction], bytes]:
         if asked.row is not None:
             predictions = [self._bundle.answer_row(asked.row)]
         else:
             predictions = self._bundle.answer(asked.given) if asked.rows else []
-        contributions = None
-        if asked.contributions and asked.rows:
-            check_rows(asked.rows, MAX_EXPLAINED)
-            told = self._bundle.contributions(asked.columns(self._columns))
-            contributions = Contributions(self._columns, told[..., :-1].tolist(), told[..., -1].tolist())
-        return predictions, form.write(self._release, asked, predictions, contributions)
+        why = explained(self._bundle, asked, predictions) if asked.contributions or asked.reasons else None
+        return predictions, form.write(self._release, asked, predictions, why)
+
+    async def _what_if(self, _: Form, body: bytes, __: Request) -> Answer:
+        return Answer(await self._in_thread(what_if.answer, self._release, self._bundle, body))
 
     async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, partial(function, *arguments))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from continuous_training.deployers.base import Release
-    from continuous_training.serving.asked import Contributions
+    from continuous_training.serving.asked import Why
     from continuous_training.trainers.bundle import Prediction
 
 MEDIA_TYPE = b"application/vnd.apache.arrow.stream"
@@ -46,12 +46,13 @@ def read_request(body: bytes, names: Sequence[str]) -> Asked:
         options = pa.ipc.IpcReadOptions(use_threads=False)
         with pa.ipc.open_stream(body, options=options) as reader:
             _check_names(reader.schema.names, names)
+            named = [reader.schema.names]
             batches = [batch.select(names) for batch in reader]
             table = pa.Table.from_batches(batches, pa.schema([reader.schema.field(name) for name in names]))
         table.validate(full=True)
     except (pa.ArrowException, struct.error, LookupError, ValueError, OverflowError, OSError) as error:
         raise DataInvalid(f"the body is no stream of Arrow's IPC format ({error!s:.200})") from error
-    return Asked({name: _values(table.column(name)) for name in names}, table.num_rows)
+    return Asked({name: _values(table.column(name)) for name in names}, table.num_rows, named=named)
 
 
 def _pyarrow() -> Any:
@@ -63,9 +64,7 @@ def _pyarrow() -> Any:
     return pa
 
 
-def write_answer(
-    _release: Release, _asked: Asked, predictions: Sequence[Prediction], _contributions: Contributions | None = None
-) -> bytes:
+def write_answer(_release: Release, _asked: Asked, predictions: Sequence[Prediction], _why: Why | None = None) -> bytes:
     """Return a stream with the column `predictions`: numbers, or with more than two classes lists of them."""
     import numpy as np
     import pyarrow as pa

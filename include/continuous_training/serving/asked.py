@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from continuous_training.core.errors import DataInvalid
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 MAX_ROWS = 100_000
 MAX_EXPLAINED = 1000
@@ -40,6 +40,11 @@ class Asked(NamedTuple):
         Names of the outputs to send; all when empty.
     row
         The only row, with a value for each column, perhaps for others too; then there is nothing in `given`.
+    reasons
+        Whether to say in words what moved each prediction most.
+    named
+        The names of columns that the request gives, those of no feature too: once for all rows, or for each row; nothing where it
+        gives values alone.
     """
 
     given: dict[str, list[Any]]
@@ -48,6 +53,8 @@ class Asked(NamedTuple):
     id: str | None = None
     outputs: tuple[str, ...] = ()
     row: dict[str, Any] | None = None
+    reasons: bool = False
+    named: Sequence[Iterable[str]] = ()
 
     def columns(self, names: Sequence[str]) -> dict[str, list[Any]]:
         """Return each of the columns `names` as a list with one value for each row."""
@@ -96,23 +103,41 @@ def check_rows(count: int, most: int = MAX_ROWS) -> None:
         raise TooManyRows(f"the request holds {count:,} rows; send at most {most:,} at once")
 
 
-def wants_contributions(parameters: object, where: str) -> bool:
-    """Return what `parameters` say of contributions.
+class Why(NamedTuple):
+    """What moved predictions, as far as it was asked for."""
+
+    contributions: Contributions | None
+    reasons: list[str] | None
+    """A sentence for each row."""
+
+
+class Wanted(NamedTuple):
+    """What parameters ask for beside predictions."""
+
+    contributions: bool = False
+    reasons: bool = False
+
+
+NOTHING_MORE = Wanted()
+
+
+def wanted(parameters: object, where: str) -> Wanted:
+    """Return what `parameters` ask for.
 
     Raises
     ------
     DataInvalid
-        It is no object, holds another name, or the value is neither true nor false.
+        It is no object, holds another name, or a value is neither true nor false.
     """
     if not isinstance(parameters, dict):
-        raise DataInvalid(f'{where} is {kind(parameters)}; write an object such as {{"contributions": true}}')
-    unknown = sorted(set(parameters) - {"contributions"})
+        raise DataInvalid(f'{where} is {kind(parameters)}; write an object such as {{"reasons": true}}')
+    unknown = sorted(set(parameters) - {*Wanted._fields})
     if unknown:
-        raise DataInvalid(f"{where} names {', '.join(unknown):.200}; allowed: contributions")
-    wanted = parameters.get("contributions", False)
-    if not isinstance(wanted, bool):
-        raise DataInvalid(f"{where}: contributions is {kind(wanted)}; write true or false")
-    return wanted
+        raise DataInvalid(f"{where} names {', '.join(unknown):.200}; allowed: {', '.join(Wanted._fields)}")
+    for name, value in parameters.items():
+        if not isinstance(value, bool):
+            raise DataInvalid(f"{where}: {name} is {kind(value)}; write true or false")
+    return Wanted(**parameters)
 
 
 def kind(value: object) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from continuous_training.trainers.bundle import Prediction
 
-ROUTES = ("invocations", "infer", "health", "metadata", "unknown")
+ROUTES = ("invocations", "infer", "what_if", "health", "metadata", "unknown")
 CLASSES = ("2xx", "4xx", "5xx")
 SECONDS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 REFUSALS = (400, 404, 405, 413, 415, 500, 503)

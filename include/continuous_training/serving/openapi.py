@@ -14,8 +14,12 @@ if TYPE_CHECKING:
 
 Node = dict[str, Any]
 _NUMBER, _TEXT, _FLAG = {"type": "number"}, {"type": "string"}, {"type": "boolean"}
-_NUMBERS = {"type": "array", "items": {"anyOf": [_NUMBER, {"type": "array", "items": _NUMBER}]}}
-_ASKED = {"type": "object", "properties": {"contributions": _FLAG}, "additionalProperties": False}
+_ASKED = {
+    "type": "object",
+    "properties": {"contributions": _FLAG, "reasons": _FLAG},
+    "additionalProperties": False,
+}
+_PREDICTION = {"anyOf": [_NUMBER, {"type": "array", "items": _NUMBER}]}
 
 
 def document(release: Release, manifest: Manifest) -> Node:
@@ -33,6 +37,7 @@ def document(release: Release, manifest: Manifest) -> Node:
         paths[path] = {"get": _get("Inputs and outputs of the model.")}
         paths[f"{path}/ready"] = {"get": _get("Whether the model answers.", 503)}
         paths[f"{path}/infer"] = {"post": _inference(release, manifest)}
+        paths[f"{path}/what-if"] = {"post": _what_if(manifest)}
     return {
         "openapi": "3.1.0",
         "info": {"title": f"Model server of {release.model}", "version": __version__},
@@ -77,7 +82,7 @@ def _invocations(manifest: Manifest) -> Node:
         ]
     }
     explained = _object(("columns", "data", "base"), columns=_array(_TEXT), data=_array({}), base=_array({}))
-    answer = _object(("predictions",), predictions=_NUMBERS, contributions=explained)
+    answer = _object(("predictions",), predictions=_array(_PREDICTION), contributions=explained, reasons=_array(_TEXT))
     stream = {MEDIA_TYPE.decode(): {"schema": {"type": "string", "format": "binary"}}}
     refused = _object(("error_code", "message"), error_code=_TEXT, message=_TEXT)
     return {
@@ -107,8 +112,8 @@ def _inference(release: Release, manifest: Manifest) -> Node:
         ("name", "shape", "datatype", "data"),
         name={"enum": list(OUTPUTS)},
         shape=_array({"type": "integer"}),
-        datatype={"const": "FP64"},
-        data=_array(_NUMBER),
+        datatype={"enum": ["FP64", "BYTES"]},
+        data=_array({"type": ["number", "string"]}),
     )
     answer = _object(
         ("model_name", "model_version", "outputs"),
@@ -119,6 +124,35 @@ def _inference(release: Release, manifest: Manifest) -> Node:
     )
     return {
         "summary": "Predict rows, each column as a tensor of the Open Inference Protocol.",
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+        "responses": _responses(answer, _object(("error",), error=_TEXT), {}),
+    }
+
+
+def _what_if(manifest: Manifest) -> Node:
+    columns = {name: _column(manifest, name) for name in manifest.preparation.features.columns}
+    tried = {name: {**_array(column), "minItems": 1} for name, column in columns.items()}
+    schema = {
+        **_object(
+            ("row",),
+            row=_object(tuple(columns), **columns),
+            change={**_object((), **tried), "minProperties": 1, "additionalProperties": False},
+            threshold={"type": ["number", "null"]},
+        ),
+        "additionalProperties": False,
+        "anyOf": [{"required": ["change"]}, {"required": ["threshold"], "properties": {"threshold": _NUMBER}}],
+    }
+    crossing = _object(("value", "prediction"), value={"type": ["number", "boolean", "string"]}, prediction=_NUMBER)
+    answer = _object(
+        ("model_name", "model_version", "prediction", "change"),
+        model_name=_TEXT,
+        model_version=_TEXT,
+        prediction=_PREDICTION,
+        change={"type": "object", "additionalProperties": _array(_PREDICTION)},
+        crossings={"type": "object", "additionalProperties": crossing},
+    )
+    return {
+        "summary": "Predict one row with other values in one column at a time, and find which of them cross a threshold.",
         "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
         "responses": _responses(answer, _object(("error",), error=_TEXT), {}),
     }

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from continuous_training.core.errors import DataInvalid
-from continuous_training.serving.asked import Asked, check_rows, kind, wants_contributions
+from continuous_training.serving.asked import NOTHING_MORE, Asked, check_rows, kind, wanted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from continuous_training.deployers.base import Release
-    from continuous_training.serving.asked import Contributions
+    from continuous_training.serving.asked import Why
     from continuous_training.trainers.bundle import Prediction
 
 FORMS = ("dataframe_split", "dataframe_records", "inputs", "instances")
@@ -52,29 +52,31 @@ def read_request(body: bytes, names: Sequence[str]) -> Asked:
     >>> read_request(b'{"inputs": {"a": [1, 2], "b": ["x", "y"]}}', ["a", "b"]).given
     {'a': [1, 2], 'b': ['x', 'y']}
     >>> read_request(b'{"instances": [[1, "x"]], "params": {"contributions": true}}', ["a", "b"])
-    Asked(given={'a': [1], 'b': ['x']}, rows=1, contributions=True, id=None, outputs=(), row=None)
+    Asked(given={'a': [1], 'b': ['x']}, rows=1, contributions=True, id=None, outputs=(), row=None, reasons=False, named=())
     """
     request = _parse(body)
     form, value = _only_form(request)
-    contributions = "params" in request and wants_contributions(request["params"], "params")
+    more = wanted(request["params"], "params") if "params" in request else NOTHING_MORE
     if type(value) is list and len(value) == 1 and type(value[0]) is dict and form != "dataframe_split":
-        return Asked({}, 1, contributions, row=value[0])
+        return Asked({}, 1, more.contributions, row=value[0], reasons=more.reasons, named=value)
+    named: Sequence[Any]
     if form == "dataframe_split":
-        columns = _from_split(value, names)
+        columns, named = _from_split(value, names), [value["columns"]]
     elif form == "inputs" and isinstance(value, dict):
-        columns = _from_columns(value, names)
+        columns, named = _from_columns(value, names), [value]
     else:
         columns = _from_rows(form, value, names)
-    return Asked(columns, max(map(len, columns.values())), contributions)
+        named = value if value and isinstance(value[0], dict) else ()
+    return Asked(columns, max(map(len, columns.values())), more.contributions, reasons=more.reasons, named=named)
 
 
-def write_answer(
-    _release: Release, _asked: Asked, predictions: Sequence[Prediction], contributions: Contributions | None = None
-) -> bytes:
+def write_answer(_release: Release, _asked: Asked, predictions: Sequence[Prediction], why: Why | None = None) -> bytes:
     """Return the answer as JSON."""
     answer: dict[str, Any] = {"predictions": predictions}
-    if contributions:
-        answer["contributions"] = contributions._asdict()
+    if why and why.contributions:
+        answer["contributions"] = why.contributions._asdict()
+    if why and why.reasons:
+        answer["reasons"] = why.reasons
     return _ENCODER.encode(answer)
 
 

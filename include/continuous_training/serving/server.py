@@ -69,6 +69,7 @@ class ModelServer(uvicorn.Server):
         front: Router | None = None,
         admin: AdminServer | None = None,
     ) -> None:
+        self._front = front
         super().__init__(
             uvicorn.Config(
                 front or app,
@@ -105,7 +106,8 @@ class ModelServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept nothing more and end; when retiring, let clients leave before their connections are closed.
 
-        Closing an idle connection can cross a request on its way, which the client then sees fail.
+        Closing an idle connection can cross a request on its way, which the client then sees fail. Copies of requests that are
+        on their way to a challenger may arrive.
         """
         self._accept_nothing_more()
         loop = asyncio.get_running_loop()
@@ -116,6 +118,8 @@ class ModelServer(uvicorn.Server):
         if self._admin is not None and self._telling is not None:
             self._admin.should_exit = True
             await self._telling
+        if self._front is not None:
+            await self._front.close()
 
     def _accept_nothing_more(self) -> None:
         for server in [*self.servers, *(self._admin.servers if self._admin and self._admin.started else [])]:
@@ -134,7 +138,6 @@ class SupervisedServer(ModelServer):
     ) -> None:
         super().__init__(app, front=front, admin=admin)
         self._control = control
-        self._front = front
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer, then report."""
@@ -142,12 +145,6 @@ class SupervisedServer(ModelServer):
         asyncio.get_running_loop().add_reader(self._control, self._hear)
         self._app.ready = True
         self._control.send(READY)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End, and let copies of requests that are on their way arrive."""
-        await super().shutdown(sockets)
-        if self._front is not None:
-            await self._front.close()
 
     def _hear(self) -> None:
         self._app.retiring = self._control.recv(REPORT_BYTES) == RETIRE
@@ -179,14 +176,12 @@ def main(  # what another process was started with
     if home and pointer.log is not None:
         log = PredictionLog(log_folder(Path(home), pointer.model), pointer, pointer.log)
     record = log.record if log else None
-    app = ModelApp(pointer, bundle, hosts, record, meter=Meter(board.block(), bounds), age=age)
+    app = ModelApp(pointer, bundle, hosts, record, meter=Meter(board.block(), bounds), age=age, strict=pointer.strict)
     front = Router(app, pointer.fence, hosts, ServingFolder(Path(home), pointer.model, slot)) if home else None
     admin = None
     if metrics_number:
-        metrics = Metrics(pointer, board, bounds, age)
-        admin = AdminServer(
-            AdminApp(metrics, rollout=front.report if front else None), socket.socket(fileno=int(metrics_number))
-        )
+        metrics = Metrics(pointer, board, bounds, age, front.report if front else None)
+        admin = AdminServer(AdminApp(metrics), socket.socket(fileno=int(metrics_number)))
     SupervisedServer(app, control, front, admin).run(sockets=[listener])
     if log is not None:
         log.close()

@@ -27,12 +27,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from continuous_training.core.errors import ArtefactCorrupt, ContinuousTrainingError, DeploymentFailed, UsageError
 from continuous_training.deployers.base import Release
 from continuous_training.deployers.golden import LOOPBACK, golden_problem
+from continuous_training.deployers.handover import ServingFolder
 from continuous_training.packages import RELEASE, open_package, read_release, verify
 from continuous_training.serving.admin import AdminApp, AdminServer, Metrics
 from continuous_training.serving.age import Age
 from continuous_training.serving.app import ModelApp
 from continuous_training.serving.connections import Limits
 from continuous_training.serving.meter import Board, Meter
+from continuous_training.serving.router import Router
 from continuous_training.serving.server import ModelServer, load_verified
 from continuous_training.serving.workers import Workers
 from continuous_training.storage import Store, folder_digest
@@ -83,7 +85,7 @@ def serve(wanted: Wanted, settings: Settings) -> int:
 
         def work(worker: int, parent: int | None = None) -> int:
             try:
-                _answer(wanted, folder, listener, AdminDoor(admin, token, board, worker), parent)
+                _answer(wanted, folder, listener, AdminDoor(admin, token, board, worker, Path(settings.home)), parent)
             except ContinuousTrainingError as error:
                 if parent is None:
                     raise
@@ -101,6 +103,7 @@ class AdminDoor(NamedTuple):
     token: str
     board: Board
     worker: int
+    home: Path
 
 
 def _answer(wanted: Wanted, folder: Path, listener: socket.socket, door: AdminDoor, parent: int | None) -> None:
@@ -112,13 +115,19 @@ def _answer(wanted: Wanted, folder: Path, listener: socket.socket, door: AdminDo
     bounds = score_bounds(bundle.manifest, bundle.golden)
     own = () if wanted.host == _ANY_ADDRESS else (wanted.host,)
     hosts = [LOOPBACK, "localhost", *own, *wanted.hosts]
-    app = ModelApp(release, bundle, hosts, meter=Meter(door.board.block(door.worker), bounds), age=age)
+    app = ModelApp(
+        release, bundle, hosts, meter=Meter(door.board.block(door.worker), bounds), age=age, strict=wanted.strict
+    )
+    front = None
+    if wanted.plan is not None:
+        front = Router(app, release.fence, hosts, ServingFolder(door.home, release.model, plan=wanted.plan))
     limits = Limits(connections=wanted.connections, seconds=wanted.patience)
     admin = None
     if door.listener is not None:
         token = door.token if wanted.private_metrics else ""
-        admin = AdminServer(AdminApp(Metrics(release, door.board, bounds, age), token), door.listener)
-    server = StandaloneServer(app, folder, listener.getsockname(), wanted.drain, limits, admin)
+        metrics = Metrics(release, door.board, bounds, age, front.report if front else None)
+        admin = AdminServer(AdminApp(metrics, token), door.listener)
+    server = StandaloneServer(app, folder, listener.getsockname(), wanted.drain, limits, admin, front)
     server.parent = parent
     server.run(sockets=[listener])
     if server.problem:
@@ -147,7 +156,7 @@ class StandaloneServer(ModelServer):
         Where the server listens.
     drain
         Seconds to go on answering after SIGTERM.
-    limits, admin
+    limits, admin, front
         As for every server.
 
     Attributes
@@ -164,8 +173,9 @@ class StandaloneServer(ModelServer):
         drain: float,
         limits: Limits = Limits(),  # noqa: B008 - it is frozen
         admin: AdminServer | None = None,
+        front: Router | None = None,
     ) -> None:
-        super().__init__(app, limits, admin=admin)
+        super().__init__(app, limits, front, admin)
         self.problem = ""
         self.parent: int | None = None
         self._folder = folder

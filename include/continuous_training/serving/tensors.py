@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 
 from continuous_training.core.errors import DataInvalid
-from continuous_training.serving.asked import Asked, check_rows, kind, wants_contributions
+from continuous_training.serving.asked import NOTHING_MORE, Asked, Wanted, check_rows, kind, wanted
 from continuous_training.trainers.bundle import BINARY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from continuous_training.deployers.base import Release
-    from continuous_training.serving.asked import Contributions
+    from continuous_training.serving.asked import Why
     from continuous_training.trainers.bundle import Manifest, Prediction
 
-OUTPUTS = ("predictions", "contributions", "base")
+OUTPUTS = ("predictions", "contributions", "base", "reasons")
 _INTEGERS = {f"{sign}INT{bits}": (sign, bits) for sign in ("", "U") for bits in (8, 16, 32, 64)}
 _RANGES = {
     name: (0, 2**bits - 1) if sign else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
@@ -80,29 +80,31 @@ def read_request(body: bytes, names: Sequence[str]) -> Asked:
     --------
     >>> tensor = b'{"name": "a", "shape": [2], "datatype": "FP64", "data": [1.5, null]}'
     >>> read_request(b'{"id": "7", "inputs": [%b]}' % tensor, ["a"])
-    Asked(given={'a': [1.5, None]}, rows=2, contributions=False, id='7', outputs=(), row=None)
+    Asked(given={'a': [1.5, None]}, rows=2, contributions=False, id='7', outputs=(), row=None, reasons=False, named=[['a']])
     """
     request = _parse(body)
-    contributions = request.parameters is not None and wants_contributions(request.parameters, "parameters")
+    more = NOTHING_MORE if request.parameters is None else wanted(request.parameters, "parameters")
     columns = _columns(request.inputs, names)
     rows = len(columns[names[0]])
     for name, values in columns.items():
         if len(values) != rows:
             raise DataInvalid(f"inputs: {name} has {len(values)} rows and {names[0]} has {rows}; give each the same")
     check_rows(rows)
-    outputs = _outputs(request, contributions=contributions)
+    outputs = _outputs(request, more)
+    named = [[tensor.name for tensor in request.inputs]]
     if rows == 1:
-        return Asked({}, 1, contributions, request.id, outputs, {name: values[0] for name, values in columns.items()})
-    return Asked(columns, rows, contributions, request.id, outputs)
+        row = {name: values[0] for name, values in columns.items()}
+        return Asked({}, 1, more.contributions, request.id, outputs, row, more.reasons, named)
+    return Asked(columns, rows, more.contributions, request.id, outputs, reasons=more.reasons, named=named)
 
 
-def write_answer(
-    release: Release, asked: Asked, predictions: Sequence[Prediction], contributions: Contributions | None = None
-) -> bytes:
+def write_answer(release: Release, asked: Asked, predictions: Sequence[Prediction], why: Why | None = None) -> bytes:
     """Return the answer as JSON, with its numbers in one list row by row."""
     outputs = [_tensor("predictions", predictions)]
-    if contributions:
-        outputs += [_tensor("contributions", contributions.data), _tensor("base", contributions.base)]
+    if why and why.contributions:
+        outputs += [_tensor("contributions", why.contributions.data), _tensor("base", why.contributions.base)]
+    if why and why.reasons:
+        outputs.append(_tensor("reasons", why.reasons) | {"datatype": "BYTES"})
     answer: dict[str, Any] = {"model_name": release.model, "model_version": release.version}
     if asked.id is not None:
         answer["id"] = asked.id
@@ -172,8 +174,14 @@ def _values(tensor: Tensor) -> list[Any]:
     return data
 
 
-def _outputs(request: Inference, *, contributions: bool) -> tuple[str, ...]:
-    allowed = OUTPUTS if contributions else OUTPUTS[:1]
+def _outputs(request: Inference, more: Wanted) -> tuple[str, ...]:
+    asked_for = {
+        "predictions": True,
+        "contributions": more.contributions,
+        "base": more.contributions,
+        "reasons": more.reasons,
+    }
+    allowed = [name for name, given in asked_for.items() if given]
     named = tuple(output.name for output in request.outputs)
     for name in named:
         if name not in allowed:

@@ -29,6 +29,7 @@ class Wanted(Frozen):
     port: int = Field(8080, ge=0, le=65535, description="0 takes a free one.")
     hosts: tuple[str, ...] = Field((), description="Names to be called by beside loopback's; `*` allows every one.")
     public_key: Path | None = Field(None, description="Serve only what its other half has signed.")
+    plan: Path | None = Field(None, description="File of a rollout's plan, which is followed when it is there.")
     drain: float = Field(5.0, ge=0, description="Seconds to go on answering after SIGTERM.")
     workers: int = Field(1, ge=1, le=64, description="Processes that answer on the one port.")
     connections: int = Field(1000, ge=1, le=100_000, description="Connections of one worker at once.")
@@ -37,5 +38,8 @@ class Wanted(Frozen):
     admin_host: str = Field(LOOPBACK, description="IPv4 address of the admin port.")
     admin_port: int | None = Field(None, ge=0, le=65535, description="Port of `/metrics`; without it there is none.")
     private_metrics: bool = Field(default=False, description="Tell metrics to whoever has the token only.")
+    strict: bool = Field(
+        default=False, description="Refuse columns that are no features, and categories that the model does not know."
+    )
     max_age: Duration | None = Field(None, description="Age of the newest row it has seen from which a model is stale.")
     past_max_age: PastAge = Field("flag", description="Mark the answers of a stale model, or give none.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from continuous_training.core.causes import in_words
 from continuous_training.core.decisions import Evidence, RetrainingDecision
 from continuous_training.core.run import Request
 from continuous_training.ledger import Ledger
@@ -23,7 +24,10 @@ def do(context: Context) -> Output:
     evidence = Evidence.model_validate_json(context.read("score", "evidence"))
     decision = decide(spec, ledger, evidence, now=datetime.now(UTC))
     lost = ledger.unanswered(spec.model, begun_counts=True) if decision.reason is None else None
-    return Output(facts=_facts(decision, lost))
+    facts = _facts(decision, lost)
+    if evidence.causes:
+        facts["causes"] = in_words(evidence.causes)
+    return Output(facts=facts)
 
 
 def decide(spec: ModelSpec, ledger: Ledger, evidence: Evidence, *, now: datetime) -> RetrainingDecision:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from continuous_training.core.causes import MOST_CAUSES
 from continuous_training.core.decisions import Evidence
 from continuous_training.core.errors import DataInvalid
+from continuous_training.steps.causes import cause_cards
 from continuous_training.steps.champion import load_champion
 from continuous_training.steps.context import Context, Output, to_json
 from continuous_training.steps.drift import drift_scores
 from continuous_training.steps.evaluate import computed_columns
+from continuous_training.steps.feedback import feedback_scores
+from continuous_training.steps.groups import scored_on_groups
 from continuous_training.steps.lines import measure, windows_of_lines
 from continuous_training.steps.looks import defects_of, look_at, look_back
 from continuous_training.steps.profile import count, drift_report, profile_of
@@ -17,6 +21,9 @@ from continuous_training.steps.realised import realised_gain
 from continuous_training.steps.shadow import shadow_score
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from continuous_training.core.causes import CauseCard
     from continuous_training.core.run import ChampionRef
     from continuous_training.core.scores import DriftScore
     from continuous_training.steps.lines import Look
@@ -40,21 +47,39 @@ def do(context: Context) -> Output:
     # A broken window would be scored for nothing, and refitting on the next one waits until it is repaired.
     wanted = spec.retraining.needs_shadow and not found and not ripe.rows.empty
     judged = run.replaced is not None and not found and not ripe.rows.empty
-    report = _report(context, run.champion, now, drift)
+    of_lines = {line: looks[window] for line, window in windows.items()}
+    performance = measure(context, bundle, of_lines)
+    cards = () if found else cause_cards(context, bundle, of_lines, performance)
     evidence = Evidence(
         model=spec.model,
         window=run.window,
         as_of=run.as_of,
         rows=now.size,
         drift=drift,
-        performance=measure(context, bundle, {line: looks[window] for line, window in windows.items()}),
+        performance=performance,
         shadow=shadow_score(context.within(ripe.window), ripe.rows, bundle, ripe.prediction) if wanted else None,
         realised=realised_gain(context, ripe.rows, bundle) if judged else None,
+        **scored_on_groups(spec, run, ripe),
+        feedback=feedback_scores(context),
+        causes=[cause for card in cards for cause in card.causes][:MOST_CAUSES],
         defects=found,
-        report=report,
+        report=_report(context, run.champion, now, drift),
     )
-    outputs = {"evidence": context.store.put(to_json(evidence.model_dump(mode="json"))), "report": report}
-    facts = {"rows": now.size, "scores": len(drift), "champion": run.champion.version, "defects": len(found)}
+    return _kept(context, evidence, cards, run.champion.version)
+
+
+def _kept(context: Context, evidence: Evidence, cards: Sequence[CauseCard], champion: str) -> Output:
+    outputs = {"evidence": context.store.put(to_json(evidence.model_dump(mode="json")))}
+    outputs |= {"report": evidence.report} if evidence.report else {}
+    facts = {
+        "rows": evidence.rows,
+        "scores": len(evidence.drift),
+        "champion": champion,
+        "defects": len(evidence.defects),
+    }
+    if cards:
+        outputs["causes"] = context.store.put(to_json([card.model_dump(mode="json") for card in cards]))
+        facts["causes"] = cards[0].sentence
     return Output(outputs=outputs, facts=facts)
 
 

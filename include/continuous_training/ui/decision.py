@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from continuous_training.core.comparison import Comparison
 from continuous_training.core.decisions import Evidence, GateVerdict, RetrainingDecision
 from continuous_training.core.errors import ContinuousTrainingError, UsageError
 from continuous_training.core.frozen import Frozen
 from continuous_training.ledger import DecisionRecord, RolloutRecord, RunRecord
+from continuous_training.reports import ModelCard
+from continuous_training.reports.card import Change
 
 if TYPE_CHECKING:
     from continuous_training.ledger import Ledger
@@ -27,11 +28,10 @@ class Explained(Frozen):
     verdict: GateVerdict | None = None
     comparison: Comparison | None = None
     rollout: RolloutRecord | None = None
-    changes: tuple[dict[str, Any], ...] = Field(
-        (), description="What is new against the champion before: name, before, after."
-    )
+    changes: tuple[Change, ...] = Field((), description="What is new against the champion before.")
     facts: dict[str, dict[str, Any]] = Field(default_factory=dict, description="Of each finished step.")
     has_card: bool = False
+    has_report: bool = False
     notes: tuple[str, ...] = Field((), description="What is missing, and why.")
 
 
@@ -58,28 +58,39 @@ def explain_run(ledger: Ledger, store: Store, model: str, key: str) -> Explained
     UsageError
         No run of this model has the key.
     """
-    record = ledger.run(key)
-    if record.run.model != model:
-        raise UsageError(f"run {key[:12]} is not one of {model}; a retry gives the same")
+    record = run_of(ledger, model, key)
     notes: list[str] = []
     manifests = _manifests(store, key, notes)
     evaluated = manifests.get("evaluate", {}).get("outputs", {})
     asked = _decision(ledger, record)
-    verdict = _read(store, evaluated, "verdict", notes)
-    comparison = _read(store, evaluated, "comparison", notes)
-    card = _read(store, evaluated, "card", notes) or {}
+    card = read_output(store, evaluated, "card", ModelCard, notes)
     return Explained(
         record=record,
         decision=asked.decision if asked else None,
         evidence=asked.evidence if asked else None,
-        verdict=GateVerdict.model_validate(verdict) if verdict else None,
-        comparison=Comparison.model_validate(comparison) if comparison else None,
+        verdict=read_output(store, evaluated, "verdict", GateVerdict, notes),
+        comparison=read_output(store, evaluated, "comparison", Comparison, notes),
         rollout=ledger.rollout(model, key),
-        changes=tuple(card.get("changes", ())),
+        changes=card.changes if card else (),
         facts={name: manifest["facts"] for name, manifest in manifests.items()},
-        has_card=bool(card),
+        has_card=card is not None,
+        has_report=asked is not None and record.run.kind == "watch" and asked.evidence.report is not None,
         notes=tuple(notes),
     )
+
+
+def run_of(ledger: Ledger, model: str, key: str) -> RunRecord:
+    """Return a run of a model.
+
+    Raises
+    ------
+    UsageError
+        No run of this model has the key.
+    """
+    record = ledger.run(key)
+    if record.run.model != model:
+        raise UsageError(f"run {key[:12]} is not one of {model}; a retry gives the same")
+    return record
 
 
 def _decision(ledger: Ledger, record: RunRecord) -> DecisionRecord | None:
@@ -107,11 +118,17 @@ def _manifests(store: Store, key: str, notes: list[str]) -> dict[str, dict[str, 
     return found
 
 
-def _read(store: Store, outputs: dict[str, str], name: str, notes: list[str]) -> Any:
+Read = TypeVar("Read", bound=Frozen)
+
+
+def read_output(store: Store, outputs: dict[str, str], name: str, kind: type[Read], notes: list[str]) -> Read | None:
+    """Return an object that a step kept; where it is damaged, gone or of another form, `None` and a note that says so."""
     if name not in outputs:
         return None
     try:
-        return json.loads(store.get(outputs[name]))
-    except (ContinuousTrainingError, ValueError) as error:
+        return kind.model_validate_json(store.get(outputs[name]))
+    except ContinuousTrainingError as error:
         notes.append(f"{name}: {error}")
-        return None
+    except ValidationError as error:
+        notes.append(f"{name}: kept by another version of this package: {error.errors(include_input=False)[0]['msg']}")
+    return None

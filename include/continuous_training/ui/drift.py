@@ -11,7 +11,7 @@ from continuous_training.core.errors import ContinuousTrainingError
 from continuous_training.core.frozen import Frozen
 from continuous_training.core.scores import DriftScore
 from continuous_training.core.window import Window
-from continuous_training.reports import kept
+from continuous_training.reports import DriftColumn, kept
 from continuous_training.ui.models import PerformanceLine, lines, reach
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class ColumnDetail(Frozen):
     column: str
     window: Window
     scores: tuple[DriftScore, ...]
-    distribution: dict[str, Any] | None = Field(None, description="Column of the drift report.")
+    distribution: DriftColumn | None = None
     note: str = Field("", description="Why there is no distribution, where there is none.")
 
 
@@ -118,7 +118,7 @@ def column_detail(ledger: Ledger, store: Store, model: str, window: Window, colu
         report = kept.drift_report(store, record.evidence)
     except ContinuousTrainingError as error:
         return ColumnDetail(**told, note=str(error))
-    found = next((each.model_dump(mode="json") for each in report.columns if each.name == column), None)
+    found = next((each for each in report.columns if each.name == column), None)
     note = "" if found else "its values were not kept: it is computed, or beyond the columns that a report shows"
     return ColumnDetail(**told, distribution=found, note=note)
 

@@ -181,7 +181,7 @@ def _row(name: str, seen: Overview | None, ledger: Ledger, path: Path, now: date
         told |= {
             "description": spec.description,
             "max_age_seconds": limit.total_seconds() if limit else None,
-            "asks": spec.promotion.approval != "never",
+            "asks": spec.promotion.asks is not None,
         }
     if seen is None:
         return ModelRow.model_validate(told)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -24,15 +23,16 @@ from pydantic import BaseModel
 from continuous_training.core.errors import ContinuousTrainingError, Transient, UsageError
 from continuous_training.core.window import Window
 from continuous_training.ledger import Ledger
+from continuous_training.provider import links
 from continuous_training.provider.dags import KINDS
 from continuous_training.provider.hooks import ContinuousTrainingHook, configured_registry_page
-from continuous_training.provider.links import result_links
+from continuous_training.reports import card_page, drift_page, kept
 from continuous_training.settings import Settings
 from continuous_training.spec import MODEL_NAME
 from continuous_training.storage import Store
 from continuous_training.ui import champions, decision, drift, models
 
-PREFIX = "/continuous-training/pages"
+PREFIX = links.PAGES
 STATIC = Path(__file__).parent / "static"
 FILES = {path.name: path for path in STATIC.iterdir()}
 TYPES = {".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -123,8 +123,24 @@ def show_decision(request: Request, dag_id: str, key: Key) -> Response:
     settings, model = _settings(), _model(dag_id)
     found = decision.explain_run(_ledger(settings.ledger), Store(settings.artefacts), model, key)
     spec = models.model_file(Path(settings.models) / f"{model}.yaml")
-    links = result_links(configured_registry_page(), spec, found.facts.get("promote", {})) if spec else {}
-    return _answer(request, found, links=links)
+    leads_to = links.result_links(configured_registry_page(), spec, found.facts.get("promote", {})) if spec else {}
+    return _answer(request, found, links=leads_to)
+
+
+@open_to_readers.get("/dags/{dag_id}/card")
+def show_card(dag_id: str, key: Key) -> HTMLResponse:
+    """Return the model card of a run as a page of its own."""
+    settings = _settings()
+    decision.run_of(_ledger(settings.ledger), _model(dag_id), key)
+    return _report(card_page(kept.model_card(Store(settings.artefacts), key)))
+
+
+@open_to_readers.get("/dags/{dag_id}/drift/report")
+def show_report(dag_id: str, start: datetime, end: datetime) -> HTMLResponse:
+    """Return the drift report of a window as a page of its own."""
+    settings = _settings()
+    decided = _ledger(settings.ledger).decision(_model(dag_id), _window(start, end))
+    return _report(drift_page(kept.drift_report(Store(settings.artefacts), decided.evidence)))
 
 
 def _model(dag_id: str) -> str:
@@ -160,13 +176,13 @@ def _answer(request: Request, value: BaseModel, **more: object) -> Response:
     return Response(body, media_type="application/json", headers=headers)
 
 
-def _report(page: Callable[[], str]) -> HTMLResponse:
+def _report(page: str) -> HTMLResponse:
     headers = {
         "Content-Security-Policy": OFFLINE,
         "Cache-Control": "private, no-cache",
         "X-Content-Type-Options": "nosniff",
     }
-    return HTMLResponse(page(), headers=headers)
+    return HTMLResponse(page, headers=headers)
 
 
 app.include_router(open_to_readers)

@@ -3,11 +3,13 @@
 import json
 import sqlite3
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from continuous_training.registry import Registry
+from continuous_training.spec import load_spec
 from small_deployment import TRAINER, Deployment
 
 Ct = Callable[..., Any]
@@ -58,6 +60,18 @@ def test_a_rollback_is_a_step_forward_that_the_registry_shows(ct: Ct, two: Deplo
     assert (champion.fence, champion.version, champion.kind) == (3, "1", "rollback")
     assert Registry(two.settings.registry).aliases("m")["champion"] == "1"
     assert ct("verify").code == 0
+
+
+def test_a_rollback_that_airflow_asks_for_twice_is_one(
+    ct: Ct, two: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CT_SPEC", load_spec(Path(two.settings.models) / "m.yaml").model_dump_json())
+    monkeypatch.setenv("CT_ROLLBACK", json.dumps({"to": 1, "reason": "too many complaints (admin)"}))
+    first, again = (json.loads(ct("step", "rollback").out) for _ in range(2))
+    assert first == again
+    assert (first["facts"]["version"], first["facts"]["fence"]) == ("1", 3)
+    assert two.ledger.champion("m").reason == "too many complaints (admin)"
+    assert Registry(two.settings.registry).aliases("m")["champion"] == "1"
 
 
 def test_a_rollback_may_name_where_to_and_there_must_be_something(ct: Ct, two: Deployment) -> None:

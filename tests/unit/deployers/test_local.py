@@ -180,13 +180,14 @@ def test_a_configured_port_is_used_and_a_change_of_it_followed(home):
     assert deploy(home, 2) == f"http://127.0.0.1:{second}"
 
 
-def test_metrics_and_the_age_of_a_model_are_as_the_model_file_says(home):
+def test_metrics_the_age_of_a_model_and_its_strictness_are_as_the_model_file_says(home):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     told = release(1).model_copy(update={"data_cutoff": datetime(2024, 3, 1, tzinfo=UTC)})
-    deployer = Local(metrics_port=port, age={"maximum": "30 days"})
+    deployer = Local(metrics_port=port, age={"maximum": "30 days"}, strict=True)
     url = deployer.deploy(told, home / "bundles" / "a", settings=settings(home))
     assert httpx.get(f"{url}/version").headers["ct-stale"] == "true"
+    assert ask(url, [{**records(make_rows(1))[0], "weight": 1}]).status_code == 400
     assert "ct_server_model_stale{" in httpx.get(f"http://127.0.0.1:{port}/metrics").text
     assert httpx.get(f"http://127.0.0.1:{port}/rollout").json() == {"plan": None, "counts": None}
     assert deploy(home, 1) == url  # without the port for metrics

@@ -1,7 +1,7 @@
 """The champion as Kubernetes objects, checked against the schemas of current Kubernetes."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import kubernetes_validate
@@ -11,9 +11,12 @@ from pydantic import ValidationError
 
 from continuous_training.cli.manifests import _place
 from continuous_training.core.errors import SpecError, UsageError
+from continuous_training.core.rollout import RolloutPlan
 from continuous_training.deployers import KServe, KubernetesService
 from continuous_training.deployers.base import Release
+from continuous_training.deployers.manifests import plan_map
 from continuous_training.deployers.planes import RIGHTS, serving_plane, work_plane
+from continuous_training.deployers.pods import Challenger, object_name
 from continuous_training.deployers.rollout import pod_problem
 from continuous_training.settings import Settings
 from pod_security import restricted_problems
@@ -39,10 +42,16 @@ def server(**changes):
     return pod(**changes)["spec"]["containers"][0]
 
 
+CHALLENGER = Challenger(model="flight_delays", version="13.ab", fence=15, bundle="ef" * 32)
+PLAN = RolloutPlan(
+    fence=14, begun=datetime(2013, 3, 1, tzinfo=UTC), mode="shadow", share=1, champion="12", challenger="13.ab",
+    url="http://10.0.0.7", salt="a salt of its own",
+)  # fmt: skip
+ROLLOUT = [*rendered(CHALLENGER).values(), plan_map("serving", "flight_delays", PLAN, PLAN.begun)]
 PLANES = [*work_plane(), *serving_plane(), *serving_plane("answers", via="pod")]
 
 
-@pytest.mark.parametrize("manifest", [*rendered().values(), *PLANES], ids=_place)
+@pytest.mark.parametrize("manifest", [*rendered().values(), *ROLLOUT, *PLANES], ids=_place)
 def test_an_object_is_one_of_current_kubernetes(manifest):
     kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
 
@@ -114,12 +123,50 @@ def test_credentials_come_by_reference():
 def test_the_server_is_told_its_release_and_the_names_it_is_called_by():
     told = {each["name"]: each["value"] for each in server(hosts=["models.example.com"])["env"]}
     assert server()["args"] == [RELEASE.bundle]
+    assert {"name": "CT_STRICT", "value": "true"} in server(strict=True)["env"]
     assert told == {
-        "CT_ADMIN_HOST": "0.0.0.0", "CT_ADMIN_PORT": "9090", "CT_ARTEFACTS": "s3://models/ct", "CT_HOME": "/work", "HOME": "/work", "CT_MODEL": "flight_delays", "CT_VERSION": "12",
+        "CT_ADMIN_HOST": "0.0.0.0", "CT_ADMIN_PORT": "9090", "CT_ARTEFACTS": "s3://models/ct", "CT_HOME": "/work",
+        "CT_PLAN": "/plan/rollout.json", "HOME": "/work", "CT_MODEL": "flight_delays", "CT_VERSION": "12",
         "CT_FENCE": "14",
         "CT_HOSTS": "flight-delays,flight-delays.serving,flight-delays.serving.svc,flight-delays.serving.svc.cluster.local,"
         "models.example.com",
     }  # fmt: skip
+
+
+def test_a_challenger_has_every_object_under_a_name_of_its_own_that_no_selector_of_the_champions_finds():
+    champion, challenger = rendered(), rendered(CHALLENGER)
+    assert {each["metadata"]["name"] for each in challenger.values()} == {"flight-delays-challenger"}
+    assert [*challenger] == [*champion]
+    labels = challenger["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    assert not champion["Service"]["spec"]["selector"].items() <= labels.items()
+    assert challenger["Service"]["spec"]["selector"].items() <= labels.items()
+    assert challenger["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]["name"] == "flight-delays-challenger"
+    assert len(object_name(Challenger(model="m" * 63, version="1", fence=1, bundle="b"))) == 63
+
+
+def test_only_the_champions_pods_may_ask_the_challenger_and_they_may():
+    champion, challenger = (rendered(each)["NetworkPolicy"]["spec"] for each in (RELEASE, CHALLENGER))
+    asking, metrics = challenger["ingress"]
+    assert asking == {"from": [{"podSelector": champion["podSelector"]}], "ports": [{"protocol": "TCP", "port": 8080}]}
+    assert [each["port"] for each in metrics["ports"]] == [9090]
+    assert {"to": [{"podSelector": challenger["podSelector"]}], "ports": asking["ports"]} in champion["egress"]
+    assert challenger["egress"] == rendered(via="gitops")["NetworkPolicy"]["spec"]["egress"] == champion["egress"][:1]
+
+
+def test_the_champions_pods_find_the_plan_where_there_is_one():
+    told = plan_map("serving", "flight_delays", PLAN, PLAN.begun)
+    assert RolloutPlan.model_validate_json(told["data"]["rollout.json"]) == PLAN
+    optional = {"name": told["metadata"]["name"], "optional": True}
+    assert {"name": "plan", "configMap": optional} in pod()["spec"]["volumes"]
+    for spec in (rendered(CHALLENGER)["Deployment"]["spec"]["template"]["spec"], pod(via="gitops")["spec"]):
+        assert [each for each in spec["volumes"] if "configMap" in each] == []
+    later = plan_map("serving", "flight_delays", PLAN, PLAN.begun + timedelta(minutes=1))
+    assert later["data"] != told["data"]  # renewed: kubelets write the file anew only when something has changed
+
+
+@pytest.mark.parametrize(("via", "can"), [("api", True), ("pod", False), ("gitops", False)])
+def test_who_reaches_the_cluster_can_roll_out(via, can):
+    assert service(via=via).rolls_out is can
 
 
 def test_a_rollout_never_takes_away_a_pod_that_answers():
@@ -199,7 +246,8 @@ def test_kserve_gets_the_same_pod_and_its_own_names():
     predictor = inference["spec"]["predictor"]
     assert (predictor["minReplicas"], predictor["maxReplicas"], predictor["scaleTarget"]) == (3, 7, 55)
     [container] = predictor["containers"]
-    assert container == {**server(), "name": "kserve-container", "ports": server()["ports"][:1]}  # KServe takes one
+    ours = server(via="gitops")  # which rolls out nothing either
+    assert container == {**ours, "name": "kserve-container", "ports": ours["ports"][:1]}  # KServe takes one
     assert restricted_problems(predictor) == []
     assert policy["spec"]["podSelector"]["matchLabels"].items() <= predictor["labels"].items()
 

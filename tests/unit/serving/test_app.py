@@ -33,7 +33,7 @@ ROUTES = {
     *(
         (method, f"/v2/models/flights{version}{end}")
         for version in ("", "/versions/7")
-        for method, end in (("GET", ""), ("GET", "/ready"), ("POST", "/infer"))
+        for method, end in (("GET", ""), ("GET", "/ready"), ("POST", "/infer"), ("POST", "/what-if"))
     ),
 }
 
@@ -106,6 +106,69 @@ def test_training_rows_get_the_same_predictions_in_every_form(app, bundle):
     )
 
 
+@pytest.fixture(scope="module")
+def strict(bundle):
+    return ModelApp(release(7), bundle, ["localhost"], strict=True)
+
+
+def in_arrow(app, frame):
+    headers = {"content-type": MEDIA_TYPE.decode()}
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return asked(app, "POST", "/invocations", content=sink.getvalue().to_pybytes(), headers=headers)
+
+
+def in_every_form(app, frame):
+    """Ask for the rows of a frame in each form that there is, one row and several."""
+    rows = json.loads(frame.to_json(orient="records"))
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    types = {"distance": "FP64", "wind": "FP64", "weight": "FP64", "carrier": "BYTES"}
+    inputs = [
+        {"name": name, "shape": [len(rows)], "datatype": types[name], "data": values}
+        for name, values in columns.items()
+    ]
+    split = {"columns": [*columns], "data": [[*row.values()] for row in rows]}
+    bodies = [{"dataframe_records": rows}, {"instances": rows}, {"inputs": columns}, {"dataframe_split": split}]
+    answers = [asked(app, "POST", "/invocations", json=body) for body in bodies]
+    return [*answers, asked(app, "POST", "/v2/models/flights/infer", json={"inputs": inputs}), in_arrow(app, frame)]
+
+
+def said(answer):
+    told = answer.json()
+    return told.get("message") or told["error"]
+
+
+@pytest.mark.parametrize("rows", [1, 3, 40])
+def test_a_strict_server_refuses_columns_and_categories_of_no_training_in_every_form(strict, app, rows):
+    known = ROWS[[*FEATURES.columns]].head(rows).assign(carrier="UA")
+    extra = known.assign(weight=1.0)
+    unknown = known.assign(carrier=["UA"] * (rows - 1) + ["never seen"])
+    assert {answer.status_code for frame in (extra, unknown) for answer in in_every_form(app, frame)} == {200}
+    assert {answer.status_code for answer in in_every_form(strict, known)} == {200}
+    for answer in in_every_form(strict, extra):
+        assert (answer.status_code, said(answer).partition(":")[0].split(" ")[0]) == (400, "weight")
+    for answer in in_every_form(strict, unknown):
+        assert answer.status_code == 400
+        assert f"column 'carrier' holds 'never seen' (str) in row {rows - 1}" in said(answer)
+        assert "allowed: AA, B6, UA, and null" in said(answer)
+
+
+def test_a_strict_server_takes_nulls_and_values_without_names_and_names_the_row_with_more(strict):
+    nulls = [dict.fromkeys(FEATURES.columns), RECORDS[0]]
+    assert invoke(strict, nulls).status_code == 200
+    assert asked(strict, "POST", "/invocations", json={"instances": [[1.0, 2.0, "UA"]]}).status_code == 200
+    assert said(invoke(strict, [RECORDS[0], {**RECORDS[1], "x": 1}])).startswith("x in row 1: no column of the model")
+    missing = invoke(strict, [{"distance": 1.0, "carrier": "UA"}])
+    assert (missing.status_code, "'wind' is missing" in said(missing)) == (400, True)
+
+
+def test_a_strict_server_still_answers_its_golden_rows(strict):
+    golden = {"ct-request-id": "golden-rows"}
+    assert invoke(strict, [{**RECORDS[0], "carrier": "rare"}], golden).status_code == 200
+
+
 def test_a_model_tells_of_itself_as_the_protocol_wants(app):
     assert asked(app, "GET", "/v2").json() == {"name": "continuous-training", "version": "0.1.0", "extensions": []}
     told = asked(app, "GET", "/v2/models/flights/versions/7").json()
@@ -168,6 +231,26 @@ def test_contributions_add_up_to_the_raw_score_in_both_forms(app):
     assert "contributions" not in invoke(app, contributions=False).json()
 
 
+def test_reasons_are_told_in_words_in_both_forms(app):
+    rows = [{"distance": 1400.0, "wind": None, "carrier": 'x" raises it\u202e'}, *RECORDS[:40]]
+    told = invoke(app, rows, reasons=True).json()
+    assert set(told) == {"predictions", "reasons"}
+    assert len(told["reasons"]) == 41
+    assert "distance = 1400 raises the score by" in told["reasons"][0]
+    assert 'carrier = "x\\" raises it\\u202e"' in told["reasons"][0]
+    both = invoke(app, rows[:1], reasons=True, contributions=True).json()
+    assert both["reasons"] == told["reasons"][:1]
+    assert both["contributions"]["columns"] == list(FEATURES.columns)
+    [predictions, reasons] = infer(app, rows[:2], parameters={"reasons": True}).json()["outputs"]
+    assert (predictions["name"], predictions["data"]) == ("predictions", told["predictions"][:2])
+    assert reasons == {"name": "reasons", "shape": [2], "datatype": "BYTES", "data": told["reasons"][:2]}
+    refused = infer(app, rows[:1], parameters={"contributions": True}, outputs=[{"name": "reasons"}])
+    assert refused.status_code == 400
+    assert invoke(app, RECORDS * 3, reasons=True).status_code == 413
+    assert "reasons" not in invoke(app, reasons=False).json()
+    assert invoke(app, [], reasons=True).json() == {"predictions": []}
+
+
 def test_a_model_that_cannot_say_what_moved_it_says_so(tmp_path):
     folder = train(tmp_path / "linear", 3, Sklearn(estimator="LogisticRegression"))
     app = ModelApp(release(7), load_bundle(folder), ["localhost"])
@@ -206,6 +289,9 @@ def test_several_classes_and_values_are_answered_in_every_form(tmp_path):
         contributions = invoke(app, RECORDS[:2], contributions=True).json()["contributions"]
         assert np.shape(contributions["data"]) == ((2, 3, 3) if size else (2, 3))
         assert np.shape(contributions["base"]) == ((2, 3) if size else (2,))
+        [reason] = invoke(app, RECORDS[:1], reasons=True).json()["reasons"]
+        likeliest = bundle.manifest.classes[int(np.argmax(expected[0]))] if size else None
+        assert reason.startswith(f"class {likeliest}: ") == bool(size)
 
 
 @pytest.mark.parametrize("later", [False, True])
@@ -293,10 +379,12 @@ def test_each_request_is_counted_once_under_its_route(bundle):
     invoke(app)
     infer(app)
     invoke(app, [{}])
+    for question in ({"row": RECORDS[0], "threshold": 0.5}, {}):
+        asked(app, "POST", "/v2/models/flights/what-if", json=question)
     asked(app, "GET", "/nowhere")
     asked(app, "GET", "/ping")
-    assert board.total("requests") == [2, 1, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0]
-    assert board.total("refusals") == [1, 1, 0, 0, 0, 0, 0]
+    assert board.total("requests") == [2, 1, 0, 1, 0, 0, 1, 1, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0]
+    assert board.total("refusals") == [2, 1, 0, 0, 0, 0, 0]
     assert board.total("rows") == [102]
     assert board.total("in_flight") == [0]
     expected = bundle.answer({name: ROWS[name][:100] for name in FEATURES.columns})

@@ -14,6 +14,8 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 import uvicorn
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
 
 from continuous_training.core.errors import DataInvalid
 from continuous_training.core.prediction_log import LogPolicy, log_folder
@@ -480,7 +482,7 @@ def test_counts_of_several_processes_add_up_and_survive_their_end(rollout):
 
 def test_the_report_is_served_as_json_beside_the_metrics(rollout):
     rollout.follow(rollout.plan())
-    app = AdminApp(Metrics(release(3), Board(), (), Age()), "a token", rollout.report)
+    app = AdminApp(Metrics(release(3), Board(), (), Age(), rollout.report), "a token")
     admin = Served(app)
     try:
         told = httpx.get(f"{admin.url}/rollout", headers={"Authorization": "Bearer a token"}).json()
@@ -490,6 +492,36 @@ def test_the_report_is_served_as_json_beside_the_metrics(rollout):
         admin.stop()
     assert told == json.loads(json.dumps(rollout.report()))
     assert told["plan"]["challenger"] == "4"
+
+
+def told_of_rollout(report):
+    """Return the router's samples by name and labels."""
+    text = generate_latest(Metrics(release(3), Board(), range(19), Age(), lambda: report)).decode()
+    return {
+        (sample.name, *(value for name, value in sample.labels.items() if name != "model")): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name.startswith("ct_router_")
+    }
+
+
+def test_prometheus_is_told_of_both_arms_and_of_none_without_a_rollout(rollout):
+    assert told_of_rollout(rollout.report()) == {}
+    rollout.follow(rollout.plan(share=0.25))
+    by_version = versions([rollout.ask(number) for number in range(40)])
+    told = told_of_rollout(rollout.report())
+    for arm, version, share in (("champion", "3", 0.75), ("challenger", "4", 0.25)):
+        assert told["ct_router_requests_total", arm] == by_version.count(version) > 0
+        assert told["ct_router_request_duration_seconds_bucket", arm, "+Inf"] == by_version.count(version)
+        assert (told["ct_router_errors_total", arm], told["ct_router_share", arm]) == (0, share)
+        assert told["ct_router_info", arm, "canary", version] == 1
+    rollout.follow(rollout.plan("shadow", 1.0, step=1, url="http://127.0.0.1:9"))
+    rollout.ask("x")
+    counts = rollout.counted(lambda counts: counts["challenger"]["errors"] == 1)
+    told = told_of_rollout({**rollout.report(), "counts": {**counts, "dropped": 3}})
+    assert (told["ct_router_share", "champion"], told["ct_router_share", "shadow"]) == (1, 1)
+    assert told["ct_router_errors_total", "shadow"] == told["ct_router_requests_total", "shadow"] == 1
+    assert told[("ct_router_dropped_total",)] == 3
 
 
 def test_both_servers_write_down_why_they_answered(rollout):

@@ -46,7 +46,7 @@ def test_every_form_of_the_same_rows_gives_the_same_columns(request_):
         (b"{}", r"the keys \[\]"),
         (b'{"dataframe_record": []}', r"\['dataframe_record'\].*dataframe_split, dataframe_records, inputs, instances"),
         (b'{"instances": [], "inputs": []}', "exactly one"),
-        (b'{"instances": [], "params": {"a": 1}}', "params names a; allowed: contributions"),
+        (b'{"instances": [], "params": {"a": 1}}', "params names a; allowed: contributions, reasons"),
         (b'{"instances": [], "params": [1]}', "params is a list"),
         (b'{"instances": [], "params": {"contributions": 1}}', "contributions is a number; write true or false"),
         (b'{"params": {}}', r"the keys \['params'\]"),

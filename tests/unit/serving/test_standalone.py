@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from prometheus_client.parser import text_string_to_metric_families
 
+from continuous_training.core.rollout import RolloutPlan
 from continuous_training.deployers.base import Release
 from continuous_training.deployers.golden import LOOPBACK
 from continuous_training.packages import Contents, open_package, write_package
@@ -90,6 +91,37 @@ def test_a_digest_is_fetched_and_served_with_the_names_that_variables_give(home)
             for host in ("flights:80", "a.example", "localhost", "example", "evil.test")
         }
         assert codes == {"flights:80": 200, "a.example": 200, "localhost": 200, "example": 400, "evil.test": 400}
+
+
+@pytest.mark.parametrize(("arguments", "variables"), [(("--strict",), {}), ((), {"CT_STRICT": "true"})])
+def test_asked_to_be_strict_it_refuses_what_training_never_saw(home, arguments, variables):
+    with served(home / "bundles" / "a", *arguments, **variables) as (_, url):
+        answer = ask(url, [{**records(make_rows(1))[0], "carrier": "never seen"}])
+    assert (answer.status_code, "column 'carrier'" in answer.text) == (400, True)
+
+
+def test_it_follows_the_plan_in_a_file_and_tells_what_it_counts(home, tmp_path):
+    file = tmp_path / "plan" / "rollout.json"
+    file.parent.mkdir()
+    told = ("--version", "3", "--fence", 3, "--admin-port", 0, "--drain", 0)
+    with (
+        served(home / "bundles" / "b", "--version", "4", "--plan", tmp_path / "none") as (_, challenger),
+        metered(home / "bundles" / "a", *told, CT_PLAN=str(file), CT_HOME=str(tmp_path)) as (process, url, admin),
+    ):
+        rows = records(make_rows(1))
+        assert ask(url, rows).headers["ct-version"] == "3"
+        plan = RolloutPlan(
+            fence=3, begun=datetime.now(UTC), mode="canary", share=1, champion="3", challenger="4", url=challenger, timeout=20,
+            salt="a salt of its own",
+        )  # fmt: skip
+        file.write_text(plan.model_dump_json())
+        assert RolloutPlan.model_validate(httpx.get(f"{admin}/rollout").json()["plan"]) == plan
+        answer = ask(url, rows)
+        assert (answer.headers["ct-version"], answer.headers["ct-share"]) == ("4", "canary 1")
+        assert httpx.get(f"{admin}/rollout").json()["counts"]["challenger"]["requests"] == 1
+        assert 'ct_router_requests_total{arm="challenger",model="flights"} 1.0' in httpx.get(f"{admin}/metrics").text
+        process.terminate()
+        assert process.wait(60) == 0
 
 
 def test_a_folder_has_the_digest_the_store_would_give_it(home):

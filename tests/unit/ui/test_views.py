@@ -163,7 +163,8 @@ def test_a_column_is_told_with_its_distribution_or_with_why_there_is_none(ledger
     digest = store.put(report.encode())
     window = look(ledger, 14, drift_of("a", 0.5), report=digest)
     distribution = column_detail(ledger, store, "m", window, "a").distribution
-    assert (distribution["name"], distribution["current"]["shares"]) == ("a", [0.5, 0.5])
+    assert distribution is not None
+    assert (distribution.name, distribution.current.shares) == ("a", (0.5, 0.5))
     assert "beyond the columns" in column_detail(ledger, store, "m", window, "other").note
     (Path(store.object_path(digest))).write_bytes(b"{}")
     assert "holds other bytes" in column_detail(ledger, store, "m", window, "a").note

@@ -121,11 +121,11 @@ function Comparison({ comparison }) {
 }
 
 function Links({ found, dagId }) {
-  const { key } = found.record.run;
-  const own = (path) => new URL(`continuous-training/pages/dags/${dagId}/${path}?key=${key}`, document.baseURI).href;
+  const { key, window } = found.record.run;
+  const own = (path, parameters) => new URL(`continuous-training/pages/dags/${dagId}/${path}?${new URLSearchParams(parameters)}`, document.baseURI).href;
   const links = Object.entries(found.links).filter(([, href]) => /^https?:\/\//.test(href));
-  if (found.has_card) links.unshift(["Model card", own("card")]);
-  if (found.has_report) links.unshift(["Drift report", own("report")]);
+  if (found.has_card) links.unshift(["Model card", own("card", { key })]);
+  if (found.has_report) links.unshift(["Drift report", own("drift/report", { start: window.start, end: window.end })]);
   if (!links.length) return null;
   return h(Part, { title: "More" },
     h(UI.Wrap, { gap: 3 },
@@ -156,7 +156,7 @@ function Explained({ found, dagId }) {
       h(Part, { title: "What changed" },
         h(Table, {
           caption: "What is new against the champion before", heads: ["What", "Before", "After"],
-          rows: found.changes.map((change, index) => ({ key: index, cells: [plain(change.name), plain(change.before ?? "–"), plain(change.after ?? "–")] })),
+          rows: found.changes.map((change, index) => ({ key: index, cells: [plain(change.what), plain(change.before ?? "–"), plain(change.after ?? "–")] })),
         })),
     h(Links, { found, dagId }),
   );
