@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from continuous_training.core.scores import Estimate
+
 MOST_SHOWN = 80
 """Characters of a name on a page; the JSON has it whole."""
 MOST_TOLD = 500
@@ -108,6 +110,16 @@ def number(value: float | None) -> str:
         return "&ndash;"
     told = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"  # noqa: PLR2004
     return told.replace("-", "&minus;", 1) if told.startswith("-") else told
+
+
+def interval(estimate: Estimate | None) -> str:
+    """Return a value with its interval as HTML."""
+    if estimate is None or estimate.value is None:
+        return number(None)
+    if estimate.low is None or estimate.high is None:
+        return number(estimate.value)
+    between = f"{number(estimate.low)} to {number(estimate.high)}"
+    return f'{number(estimate.value)} <span class="quiet nowrap">{between}</span>'
 
 
 def percent(share: float) -> str:
