@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from continuous_training.reports.card import Explanation, Figure, ModelCard
 
-_COLOURS = ("#0969a8", "#bc4c00")
+_COLOURS = ("#0969a8", "#bc4c00", "#4d7c0f")
 _QUIET = "#8c959f"
 _NAME = 28
 MOST_DRAWN = 2
@@ -51,7 +51,7 @@ def _canvas(title: str, *, left: float) -> tuple[Canvas, Axes]:
 
 def _draw(axes: Axes, figure: Figure) -> None:
     for place, series in enumerate(figure.series):
-        colour, width = _COLOURS[place % 2], 0.8 / len(figure.series)
+        colour, width = _COLOURS[place], 0.8 / len(figure.series)
         if figure.style == "bars":
             axes.bar(
                 [x - 0.4 + (place + 0.5) * width for x in series.x], series.y, width, color=colour, label=series.name

@@ -44,7 +44,7 @@ caption { text-align: left; color: var(--quiet); padding: .25rem 0 .5rem; }
 th, td { padding: .32rem .75rem .32rem 0; text-align: right; vertical-align: top; font-weight: 400; }
 th:first-child, td:first-child, .words td, .words th { text-align: left; } th:last-child, td:last-child { padding-right: 0; }
 thead th { color: var(--quiet); border-bottom: 1px solid var(--axis); white-space: nowrap; }
-tbody tr { border-bottom: 1px solid var(--line); } tbody th { min-width: 7rem; }
+tbody tr { border-bottom: 1px solid var(--line); } tbody th { min-width: 8rem; }
 .nowrap { white-space: nowrap; }
 dl.facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); gap: .9rem 1.5rem; margin: 1.25rem 0;
   padding: 1rem 1.25rem; background: var(--wash); border-radius: 8px; }
@@ -96,8 +96,8 @@ def plain(told: str) -> str:
 
 
 def name(value: object) -> str:
-    """Return a name out of the data, cut where it is very long; its direction of writing ends with it."""
-    return f"<bdi>{text(value, MOST_SHOWN)}</bdi>"
+    """Return a name out of the data, cut where it is very long; lines break in it at underscores, and its direction of writing ends with it."""
+    return f"<bdi>{text(value, MOST_SHOWN).replace('_', '_<wbr>')}</bdi>"
 
 
 def number(value: float | None) -> str:

@@ -108,7 +108,7 @@ OTHERS: dict[str, dict[str, Any]] = {
 }
 DRAWN = {
     "regression": ["residuals", "predicted_true"],
-    "ranking": ["ndcg_by_size"],
+    "ranking": ["relevance_by_place"],
     "several": ["calibration"],
     "sklearn": ["calibration", "roc", "precision_recall", "cost"],
     "ensemble": ["calibration", "roc", "precision_recall", "cost"],
@@ -133,7 +133,7 @@ def test_every_kind_of_model_has_a_card(kind: str, deployment: Deployment) -> No
     settle(Context(spec=spec, run=run, settings=deployment.settings, store=deployment.store))
     card = card_of(deployment, deployment.train(spec, as_of=day(61), until="evaluate")[1])
     assert [figure.name for figure in card.figures] == DRAWN[kind]
-    assert [len(figure.series) for figure in card.figures] == [2] * len(DRAWN[kind])
+    assert {len(figure.series) for figure in card.figures} == {3 if kind == "ranking" else 2}
     assert card.explanation.method == (PERMUTATION if kind in {"sklearn", "ensemble"} else SHAP)
     assert card.explanation.features[0].feature == "wind"
     assert (card.confusion is None) == (kind != "several")
