@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from continuous_training.core.duration import format_duration
 from continuous_training.reports.chart import Chart, around, label, nice, tick
@@ -14,6 +14,7 @@ from continuous_training.reports.frame import (
     badge,
     bullets,
     facts,
+    interval,
     name,
     number,
     page,
@@ -22,12 +23,12 @@ from continuous_training.reports.frame import (
     section,
     text,
 )
+from continuous_training.reports.groups_page import groups
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from continuous_training.core.decisions import Rule
-    from continuous_training.core.scores import Estimate
     from continuous_training.reports.card import ModelCard
 
 _MOST_NAMES = 100
@@ -47,7 +48,7 @@ def card_page(card: ModelCard) -> str:
         + section("Quality", _quality(card))
         + section("Promotion gate", _gate(card.verdict.rules))
         + section("Slices", _slices(card))
-        + section("Groups", _groups(card))
+        + section("Groups of people", groups(card.comparison))
         + section("Figures", _figures(card) + _confusion(card))
         + section("Where predictions come from", explanation(card.explanation) if card.explanation else "")
         + section("What changed", _changes(card))
@@ -101,22 +102,13 @@ def _use(card: ModelCard) -> str:
     return "".join(map(paragraph, told))
 
 
-def _interval(estimate: Estimate | None) -> str:
-    if estimate is None or estimate.value is None:
-        return "&ndash;"
-    between = (
-        "" if estimate.low is None else f' <span class="quiet">{number(estimate.low)} to {number(estimate.high)}</span>'
-    )
-    return f"{number(estimate.value)}{between}"
-
-
 def _quality(card: ModelCard) -> str:
     comparison = card.comparison
     better = "higher" if comparison.greater_is_better else "lower"
     first = (
         f"{name(comparison.metric)} (decides, {better} is better)",
-        _interval(comparison.challenger),
-        _interval(comparison.champion),
+        interval(comparison.challenger),
+        interval(comparison.champion),
     )
     rows: list[Sequence[str]] = [first]
     rows += [
@@ -129,7 +121,7 @@ def _quality(card: ModelCard) -> str:
         told += " The champion is measured as it was before it learned from hold-out rows of its own."
     parts = [Table(told, ("metric", "challenger", "champion"), rows).html()]
     if comparison.difference is not None:
-        gain = _interval(comparison.difference)
+        gain = interval(comparison.difference)
         parts.append(paragraph(f"Challenger minus champion, above 0 better: {gain} in {name(comparison.metric)}."))
     if comparison.negative_flip_rate is not None:
         flips = percent(comparison.negative_flip_rate)
@@ -214,30 +206,6 @@ def _slices(card: ModelCard) -> str:
         else ""
     )
     return f"<figure>{picture}</figure>{note}"
-
-
-def _groups(card: ModelCard) -> str:
-    """Return whatever the comparison holds of groups of people."""
-    groups: Any = card.comparison.model_dump(mode="json").get("groups")
-    rows = [_flat(each) for each in groups] if isinstance(groups, list) else []
-    head = list(dict.fromkeys(key for row in rows for key in row))
-    cells = [[_cell(row.get(key)) for key in head] for row in rows]
-    return Table(
-        "How the challenger does for each group.", [key.replace("_", " ") for key in head], cells, words=True
-    ).html()
-
-
-def _flat(value: dict[str, Any], before: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, each in value.items():
-        flat |= _flat(each, f"{before}{key} ") if isinstance(each, dict) else {f"{before}{key}": each}
-    return flat
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return number(value)
-    return "&ndash;" if value is None else name(value)
 
 
 def _figures(card: ModelCard) -> str:
