@@ -58,7 +58,9 @@ class Ensemble(Trees):
         """Raise `ValueError` when these settings cannot learn that kind of task, or the members cannot be mitigated."""
         super().check(kind)
         if self.mitigation is not None and self.mitigation.kind == "reduction":
-            msg = "trainer.mitigation: reduction takes one model and an ensemble has several; use reweighing or balanced"
+            msg = (
+                "trainer.mitigation: reduction takes one model and an ensemble has several; use reweighing or balanced"
+            )
             raise ValueError(msg)
 
     def fit(
