@@ -28,6 +28,7 @@ from continuous_training.reports.groups_page import groups
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from continuous_training.core.comparison import SliceComparison
     from continuous_training.core.decisions import Rule
     from continuous_training.reports.card import ModelCard
 
@@ -180,14 +181,7 @@ def _slices(card: ModelCard) -> str:
         f'<line class="axis" stroke-dasharray="4 4" x1="{chart.x(0):.1f}" x2="{chart.x(0):.1f}" y1="6" y2="{base:.1f}"/>'
     ]
     for place, part in enumerate(known):
-        y, seen = 18 + 22 * place, part.difference
-        shown = f"{part.column}={part.value}"
-        parts.append(label(248, y + 4, f"{shown[:28]} ({part.rows:,} rows)", anchor="end"))
-        if seen.low is not None and seen.high is not None:
-            parts.append(
-                f'<line x1="{chart.x(seen.low):.1f}" x2="{chart.x(seen.high):.1f}" y1="{y}" y2="{y}" stroke="var(--one)" stroke-width="2"/>'
-            )
-        parts.append(f'<circle cx="{chart.x(seen.value or 0):.1f}" cy="{y}" r="4" fill="var(--one)"/>')
+        parts += _slice(chart, part, 18 + 22 * place)
     parts += [label(chart.x(value), base + 17, tick(value), anchor="middle") for value in nice(chart.across)]
     parts.append(
         label(
@@ -206,6 +200,17 @@ def _slices(card: ModelCard) -> str:
         else ""
     )
     return f"<figure>{picture}</figure>{note}"
+
+
+def _slice(chart: Chart, part: SliceComparison, y: int) -> list[str]:
+    """Draw one slice with its name, its interval and its difference."""
+    seen, shown = part.difference, f"{part.column}={part.value}"
+    parts = [label(248, y + 4, f"{shown[:28]} ({part.rows:,} rows)", anchor="end")]
+    if seen.low is not None and seen.high is not None:
+        parts.append(
+            f'<line x1="{chart.x(seen.low):.1f}" x2="{chart.x(seen.high):.1f}" y1="{y}" y2="{y}" stroke="var(--one)" stroke-width="2"/>'
+        )
+    return [*parts, f'<circle cx="{chart.x(seen.value or 0):.1f}" cy="{y}" r="4" fill="var(--one)"/>']
 
 
 def _figures(card: ModelCard) -> str:
