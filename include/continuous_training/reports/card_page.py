@@ -163,19 +163,7 @@ def _slices(card: ModelCard) -> str:
     known = [part for part in slices if part.difference.value is not None]
     if not known:
         return ""
-    values = [
-        value
-        for part in known
-        for value in (part.difference.value, part.difference.low, part.difference.high)
-        if value is not None
-    ]
-    chart = Chart(
-        around(values, include=0) if min(values) >= 0 or max(values) <= 0 else around(values),
-        (0, 1),
-        width=880,
-        height=54 + 22 * len(known),
-        left=260,
-    )
+    chart = _axis(known)
     base = chart.height - chart.bottom
     parts = [
         f'<line class="axis" stroke-dasharray="4 4" x1="{chart.x(0):.1f}" x2="{chart.x(0):.1f}" y1="6" y2="{base:.1f}"/>'
@@ -200,6 +188,23 @@ def _slices(card: ModelCard) -> str:
         else ""
     )
     return f"<figure>{picture}</figure>{note}"
+
+
+def _axis(known: Sequence[SliceComparison]) -> Chart:
+    """Return a chart that all intervals fit into, and zero."""
+    values = [
+        value
+        for part in known
+        for value in (part.difference.value, part.difference.low, part.difference.high)
+        if value is not None
+    ]
+    return Chart(
+        around(values, include=0) if min(values) >= 0 or max(values) <= 0 else around(values),
+        (0, 1),
+        width=880,
+        height=54 + 22 * len(known),
+        left=260,
+    )
 
 
 def _slice(chart: Chart, part: SliceComparison, y: int) -> list[str]:
