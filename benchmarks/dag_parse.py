@@ -1,4 +1,4 @@
-"""Parse 100 models against 100 hand-written DAG pairs with the same tasks.
+"""Parse 100 models against 100 hand-written sets of DAGs with the same tasks.
 
 Prints the ratio of medians over interleaved repeats, each in a fresh interpreter; imports of the two are inside.
 """
@@ -46,7 +46,10 @@ for path in sorted(pathlib.Path({models!r}).glob("*.yaml")):
         plan, score = (BashOperator(task_id=step, bash_command=f"ct step {{step}}", env={{"CT_SPEC": json.dumps(model)}}) for step in ("plan", "score"))
         decide = BashOperator(task_id="decide", bash_command="ct step decide", outlets=[asset], env={{"CT_SPEC": json.dumps(model)}})
         wait >> plan >> score >> decide
-    dags += [train, watch]
+    rollback_params = {{"version": Param(type="integer", minimum=1), "reason": Param(type="string", minLength=1)}}
+    with DAG(f"{{name}}.rollback", schedule=None, params=rollback_params, max_active_runs=1, tags=["ct", name]) as rollback:
+        BashOperator(task_id="roll_back", bash_command="ct step rollback", env={{"CT_SPEC": json.dumps(model)}}, retries=2)
+    dags += [train, watch, rollback]
 assert len(dags) == {count}
 """
 
@@ -65,7 +68,7 @@ def main() -> None:
         seconds: dict[str, list[float]] = {name: [] for name in codes}
         for _ in range(REPEATS):
             for name, code in codes.items():
-                seconds[name].append(_seconds(code.format(models=str(models), count=2 * MODELS), folder))
+                seconds[name].append(_seconds(code.format(models=str(models), count=3 * MODELS), folder))
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     ratio = medians["ours"] / medians["by_hand"]
     print(json.dumps({"benchmark": "dag_parse", "models": MODELS, "seconds": seconds, "ratio": round(ratio, 3)}))

@@ -27,7 +27,7 @@ imported = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 began = time.perf_counter()
 dags = build_dags({models!r})
 seconds = time.perf_counter() - began
-assert len(dags) == 2 * {count}
+assert len(dags) == 3 * {count}
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 sizes = [len(json.dumps(DagSerialization.to_dict(dag))) for dag in dags.values()]
 print(json.dumps({{"dags": len(dags), "parse_seconds": seconds, "imports_mb": imported / 1024, "dags_mb": (peak - imported) / 1024,

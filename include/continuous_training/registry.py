@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from continuous_training.core.errors import RegistryUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from mlflow import MlflowClient
     from mlflow.models import ModelSignature
@@ -52,7 +52,8 @@ class Entry:
     metrics: dict[str, float] = field(default_factory=dict)
     parameters: dict[str, Any] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
-    reports: dict[str, bytes] = field(default_factory=dict)
+    reports: Callable[[], dict[str, bytes]] = dict
+    """Makes the files to keep with it, by name; asked once, when it is new."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,7 @@ def _run(client: MlflowClient, experiment: str, entry: Entry) -> str:
     for name, number in entry.metrics.items():
         client.log_metric(run_id, name, number)
     with tempfile.TemporaryDirectory() as folder:
-        for name, data in entry.reports.items():
+        for name, data in entry.reports().items():
             (Path(folder) / name).write_bytes(data)
         client.log_artifacts(run_id, folder, "reports")
     return run_id

@@ -7,20 +7,21 @@ from typing import Annotated, Any, Self
 from pydantic import Field, ValidationError, model_validator
 
 from continuous_training import spec_errors, strict_yaml, suites
+from continuous_training._spec_problems import problems_of
 from continuous_training.causes import Causes
 from continuous_training.core.data_check import Suite
 from continuous_training.core.digest import digest
-from continuous_training.core.duration import format_duration
 from continuous_training.core.errors import SpecError
 from continuous_training.core.frozen import Frozen
-from continuous_training.core.quality import ESTIMATED, GREATER_IS_BETTER, METRICS, MetricName
+from continuous_training.core.quality import ESTIMATED, METRICS, MetricName
 from continuous_training.core.task import Features, Task
-from continuous_training.core.windows import LONGEST, Windows
+from continuous_training.core.windows import Windows
 from continuous_training.deployers import AnyDeployer, Local
-from continuous_training.detectors import ATTRIBUTION_PREFIX, COMPUTED_COLUMNS, AnyDetector
-from continuous_training.metrics import BUILT_IN, KINDS, AnyMetric, Metric
+from continuous_training.detectors import AnyDetector
+from continuous_training.metrics import BUILT_IN, AnyMetric, Metric
 from continuous_training.policies import AnyRetrainingPolicy, SignalPolicy
-from continuous_training.policies.estimation import estimate_signal
+from continuous_training.policies.fairness import FairnessPolicy
+from continuous_training.policies.feedback import FeedbackRule
 from continuous_training.policies.performance import PerformanceRule
 from continuous_training.policies.promotion import PromotionPolicy
 from continuous_training.policies.rollout import RolloutPolicy
@@ -32,7 +33,7 @@ from continuous_training.triage import Triage
 SuiteFile = Annotated[str, Field(pattern=r"^[\w-]+\.yaml$")]
 MOST_JSON_BYTES = 100_000  # Linux takes 128 KiB in one variable
 _NOT_OF_THE_MODEL = (
-    "description", "runner", "airflow", "deployment", "rollout", "retraining", "performance", "triage", "metrics",
+    "description", "runner", "airflow", "deployment", "rollout", "retraining", "performance", "feedback", "triage", "metrics",
     "causes",
 )  # fmt: skip
 MODEL_NAME = r"^[a-z][a-z0-9_]{0,62}$"
@@ -87,10 +88,18 @@ class ModelSpec(Frozen):
     causes: Causes = Field(
         default_factory=Causes, description="Why the quality changed, told of a window in which it did."
     )
+    fairness: FairnessPolicy | None = Field(
+        None,
+        description="Sensitive columns, and limits for how differently groups of people may be treated: each is a rule of the "
+        "promotion gate and one signal.",
+    )
+    feedback: tuple[FeedbackRule, ...] = Field(
+        (), description="Limits for what people tell of predictions; each is one signal."
+    )
     retraining: AnyRetrainingPolicy = Field(
         default_factory=SignalPolicy,
         description="When the model is retrained. Without a kind it is signals; in a model file that names no detector, no "
-        "performance rule and no schedule it is regret, which needs none.",
+        "rule, no limit and no schedule it is regret, which needs none.",
     )
     triage: Triage | None = Field(
         default_factory=Triage,
@@ -118,6 +127,8 @@ class ModelSpec(Frozen):
             or {"kind", "schedule"} & given.keys()
             or data.get("drift")
             or data.get("performance")
+            or data.get("feedback")
+            or _limits(data.get("fairness"))
         ):
             return data
         return data | {"retraining": {"kind": "regret", **given}}
@@ -127,165 +138,22 @@ class ModelSpec(Frozen):
         self.cleaning.check(self.features)
         self.causes.check(self.features)
         self.trainer.check(self.task.kind)
-        problems = [
-            *self._metric_problems(),
-            *self._column_problems(),
-            *self._signal_problems(),
-            *self._season_problems(),
-            *self._part_problems(),
-            *self._rollout_problems(),
-            *self._log_problems(),
-        ]
-        if self.deployment.in_pod and self.runner.kind != "kubernetes":
-            problems.append("deployment.via: pod needs the runner kubernetes, whose pods it is like; or write via: api")
+        problems = problems_of(self)
         if problems:
             raise ValueError("; ".join(problems))
         return self
 
-    def _metric_problems(self) -> list[str]:
-        fitting = [*METRICS[self.task.kind], *(metric.name for metric in self.metrics)]
-        named = {"promotion.metric": self.promotion.metric}
-        named |= {f"performance[{number}].metric": rule.metric for number, rule in enumerate(self.performance)}
-        problems = self._declaration_problems()
-        problems += [
-            f"{path}: {name} {f'does not fit {self.task.kind}' if name in GREATER_IS_BETTER else 'is not a metric'}; use one of "
-            f"{', '.join(fitting)}{suites.did_you_mean(name.lower(), fitting)}"
-            for path, name in named.items()
-            if name not in fitting
-        ]
-        problems += [
-            f"performance[{number}].line: {rule.metric} cannot be estimated without labels; use line provisional or final, or one "
-            f"of {', '.join(ESTIMATED)}"
-            for number, rule in enumerate(self.performance)
-            if rule.line == "estimated" and rule.metric not in ESTIMATED
-        ]
-        if self.task.kind != "classification" and self.promotion.negative_flips is not None:
-            problems.append(f"promotion.negative_flips: a {self.task.kind} has no right and wrong to flip; remove it")
-        return problems
-
-    def _declaration_problems(self) -> list[str]:
-        kinds = [each.model_fields["kind"].default for each in KINDS if each.fits == self.task.kind]
-        names = [metric.name for metric in self.metrics]
-        problems = [
-            f"metrics[{number}].kind: {metric.kind} does not fit {self.task.kind}; "
-            + (f"use one of {', '.join(kinds)}" if kinds else "no kind does, so remove it")
-            for number, metric in enumerate(self.metrics)
-            if metric.fits != self.task.kind
-        ]
-        return problems + [
-            f"metrics[{number}].name: {name} is the name of {'a built-in' if name in BUILT_IN else 'another'} metric; choose one "
-            "of its own"
-            for number, name in enumerate(names)
-            if name in BUILT_IN or name in names[:number]
-        ]
-
-    def _signal_problems(self) -> list[str]:
-        given = [each.name for each in (*self.drift, *self.performance) if each.name]
-        problems = [
-            f"two signals are named {name!r}; name each once"
-            for name in sorted({n for n in given if given.count(n) > 1})
-        ]
-        if not isinstance(self.retraining, SignalPolicy):
-            return problems
-        known = {*(detector.known_as for detector in self.drift), *(rule.signal for rule in self.performance)}
-        known |= {estimate_signal(metric) for metric in self.estimates}
-        return problems + [
-            f"retraining: no detector or performance rule is called {name!r}; the signals are {', '.join(sorted(known)) or 'none'}"
-            for name in sorted(self.retraining.names - known)
-        ]
-
-    def _season_problems(self) -> list[str]:
-        season = self.triage.season if self.triage else None
-        if season is None or self.window.current <= season <= LONGEST:
-            return []
-        msg = (
-            f"triage.season: {format_duration(season)} is not between the length of the current window, "
-            f"{format_duration(self.window.current)}, and {format_duration(LONGEST)}"
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Return the sensitive columns that are no features: they are read with the rows, and kept from the model."""
+        return tuple(
+            name for name in (self.fairness.sensitive if self.fairness else ()) if name not in self.features.columns
         )
-        return [msg]
 
-    def _part_problems(self) -> list[str]:
-        part = self.window.part
-        if part is None:
-            return []
-        problems = []
-        if self.task.group is not None:
-            problems.append("window.part: a ranking's groups cannot be cut; remove it, its windows are read whole")
-        if self.triage is not None and part % timedelta(days=1):
-            told = format_duration(part)
-            problems.append(
-                f"window.part: {told} is not whole days, as triage judges them; write 1 day, or triage: null"
-            )
-        return problems
-
-    def _rollout_problems(self) -> list[str]:
-        if self.rollout is None:
-            return []
-        problems = [
-            f"rollout.only: {name} is not a categorical feature"
-            for name in self.rollout.only
-            if name not in self.features.categorical
-        ]
-        if not self.deployment.rolls_out:
-            problems.append(
-                f"rollout: the deployment {self.deployment.kind} cannot serve two versions; use local, or kubernetes with via: api, or "
-                "remove it"
-            )
-        quality = self.rollout.guards.quality
-        if quality and getattr(self.deployment, "log", None) is None:
-            problems.append("rollout.guards.quality: needs deployment.log, which outcomes are joined with")
-        if quality and self.task.kind == "ranking":
-            problems.append("rollout.guards.quality: a ranking has no loss of a single prediction; remove it")
-        elif quality and (quality.scale is None) is (self.task.kind == "regression"):
-            needed = "needs scale, the error that counts as 1" if quality.scale is None else "has no scale; remove it"
-            problems.append(f"rollout.guards.quality: a {self.task.kind} {needed}")
-        return problems
-
-    def _log_problems(self) -> list[str]:
-        known = set(self.features.columns)
-        log = getattr(self.deployment, "log", None)
-        named = {part: getattr(log, part, ()) for part in ("keep", "hash", "drop")}
-        return [
-            f"deployment.log.{part}: {name} is not a feature, and nothing else is written down"
-            for part, names in named.items()
-            for name in (() if names == "all" else names)
-            if name not in known
-        ]
-
-    def _column_problems(self) -> list[str]:
-        group = ", the group" if self.task.group else ""
-        problems = [
-            f"features.{kind}: {name} is the label{group} or the event time and cannot be a feature"
-            for kind, names in (("numeric", self.features.numeric), ("categorical", self.features.categorical))
-            for name in names
-            if name in self.task.columns
-        ]
-        problems += [
-            f"features.{kind}: {name} is the name of a column that is computed; rename the feature at the source"
-            for kind, names in (("numeric", self.features.numeric), ("categorical", self.features.categorical))
-            for name in names
-            if name in COMPUTED_COLUMNS or name.startswith(ATTRIBUTION_PREFIX)
-        ]
-        known = {*self.features.columns, self.task.label, *COMPUTED_COLUMNS}
-        for number, detector in enumerate(self.drift):
-            columns = getattr(detector, "columns", "all")
-            unknown = [] if columns == "all" else [name for name in columns if name not in known]
-            problems += [
-                f"drift[{number}].columns: {name} is not a feature, the label, {' or '.join(COMPUTED_COLUMNS)}"
-                for name in unknown
-            ]
-        problems += [
-            f"{part}[{number}].by: {each.by} is not a categorical feature"
-            for part, given in (("drift", self.drift), ("performance", self.performance))
-            for number, each in enumerate(given)
-            if each.by is not None and each.by not in self.features.categorical
-        ]
-        problems += [
-            f"promotion.slices: {name} is not a categorical feature"
-            for name in self.promotion.slices
-            if name not in self.features.categorical
-        ]
-        return problems
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Return what is read of each row beside the task's columns: the features, then what no model gets."""
+        return (*self.features.columns, *self.beside)
 
     @property
     def estimates(self) -> tuple[MetricName, ...]:
@@ -301,6 +169,12 @@ class ModelSpec(Frozen):
     def metric(self, name: str) -> Metric:
         """Return the metric that a rule or the promotion names."""
         return next(metric for metric in self.all_metrics if metric.name == name)
+
+    @property
+    def group_metric(self) -> Metric:
+        """Return the metric that groups of people are measured with."""
+        limit = self.fairness.worst_group if self.fairness else None
+        return self.metric(limit.metric if limit else self.promotion.metric)
 
     @property
     def looks_early(self) -> bool:
@@ -321,11 +195,18 @@ class ModelSpec(Frozen):
     def digest(self) -> str:
         """Return the digest of everything that can change the trained model; how it is started and served cannot.
 
-        Of the declared metrics only the one that promotion names can.
+        Of the declared metrics only those that the promotion gate names can.
         """
         told = self.model_dump(mode="json", exclude={*_NOT_OF_THE_MODEL})
-        judged_by = [metric.model_dump(mode="json") for metric in self.metrics if metric.name == self.promotion.metric]
+        named = {self.promotion.metric, self.group_metric.name}
+        judged_by = [metric.model_dump(mode="json") for metric in self.metrics if metric.name in named]
         return digest(told | {"metrics": judged_by} if judged_by else told)
+
+
+def _limits(fairness: Any) -> bool:
+    return isinstance(fairness, dict) and not {"worst_group", "demographic_parity", "equalised_odds"}.isdisjoint(
+        fairness
+    )
 
 
 def load_spec(path: Path) -> ModelSpec:
@@ -352,7 +233,7 @@ def load_spec(path: Path) -> ModelSpec:
         )
         raise SpecError(msg)
     if isinstance(spec.expectations, str):
-        columns = (*spec.features.columns, *spec.task.columns)
+        columns = (*spec.columns, *spec.task.columns)
         suite = suites.load_suite(path.absolute().parent.parent / "expectations" / spec.expectations, columns)
         # The suite is part of the model: another suite is another specification, and a pod needs no second file.
         spec = spec.model_copy(update={"expectations": suite})

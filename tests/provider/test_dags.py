@@ -11,7 +11,6 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.models.trigger import Trigger
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.sdk.module_loading import import_string
-from airflow.sdk.serde import serialize
 from airflow.serialization.serialized_objects import DagSerialization
 from airflow.timetables.assets import AssetOrTimeSchedule
 from airflow.timetables.simple import AssetTriggeredTimetable, ContinuousTimetable
@@ -154,7 +153,12 @@ def test_the_form_and_the_links_reach_the_web_server() -> None:
     dag = round_trip(build_train_dag(small_model.spec()))
     assert set(dag.params.dump()) == {"reason", "as_of", "trials", "force", "dry_run"}
     assert dag.params.get_param("as_of").schema["format"] == "date-time"
-    assert set(dag.get_task("promote").operator_extra_link_dict) == {"MLflow run", "Model version", "Data Docs"}
+    assert set(dag.get_task("promote").operator_extra_link_dict) == {
+        "Model card",
+        "MLflow run",
+        "Model version",
+        "Data Docs",
+    }
 
 
 def test_the_deployment_says_how_often_the_sources_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,18 +250,6 @@ def test_an_empty_folder_has_no_dags(model_files: Any) -> None:
     assert build_dags(model_files()) == {}
 
 
-def test_with_approval_a_person_decides_between_the_gate_and_the_promotion() -> None:
-    dag = round_trip(build_train_dag(small_model.spec(promotion={"metric": "roc_auc", "approval": "always"})))
-    approve = dag.get_task("approve")
-    assert approve.upstream_task_ids == {"evaluate"}
-    assert "promote" in approve.downstream_task_ids
-    before = build_train_dag(small_model.spec(promotion={"metric": "roc_auc", "approval": "always"})).get_task(
-        "approve"
-    )
-    assert before.defaults == ["Reject"]
-    assert timedelta(0) < before.response_timeout <= timedelta(days=7)
-
-
 def test_only_work_steps_become_pods() -> None:
     spec = small_model.spec(runner=KUBERNETES)
     pods = {
@@ -272,26 +264,6 @@ def test_only_work_steps_become_pods() -> None:
 def test_the_arguments_of_the_dag_can_be_changed() -> None:
     dag = build_train_dag(small_model.spec(), dag_id="mine", schedule=None, tags=["mine"])
     assert (dag.dag_id, dag.tags) == ("mine", {"mine"})
-
-
-def test_a_person_sees_the_verdict_and_a_no_leaves_the_champion_alone() -> None:
-    dag = build_train_dag(small_model.spec(promotion={"metric": "roc_auc", "approval": "always"}))
-    worker = Worker(run=dag_run(), xcoms={("evaluate", "return_value"): {"facts": {"text": "0.02 better {{ 7*7 }}"}}})
-    assert worker.do(dag.get_task("approve")).state == "awaiting_input"
-    asked = next(body for path, body in worker.sent if "hitl" in path.lower())
-    assert asked["subject"] == "Promote the challenger of m?"
-    assert asked["body"] == "0.02 better {{ 7*7 }}"
-    assert asked["defaults"] == ["Reject"]
-    for answer, skipped in (("Reject", [["promote"]]), ("Approve", [])):
-        reply = {
-            "chosen_options": [answer],
-            "params_input": {},
-            "responded_at": serialize(datetime(2024, 3, 1, tzinfo=UTC)),
-            "responded_by_user": None,
-        }
-        answered = Worker(run=dag_run(), xcoms=worker.xcoms)
-        assert answered.do(dag.get_task("approve"), resume=("execute_complete", {"event": reply})).state == "success"
-        assert [body["tasks"] for path, body in answered.sent if path.endswith("skip-downstream")] == skipped
 
 
 @pytest.mark.parametrize("runner", [{"kind": "subprocess"}, KUBERNETES])

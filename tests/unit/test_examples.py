@@ -103,7 +103,7 @@ def test_a_day_is_the_same_rows_whenever_it_lands_and_has_what_the_model_reads(n
         pd.testing.assert_frame_equal(alone, part.reset_index(drop=True))
     assert not rows.equals(landing.rows(day, "2024-01-05", "2024-01-08", seed=8))
     spec = load_spec(EXAMPLES / "models" / f"{name}.yaml")
-    assert {*spec.features.columns, *spec.task.columns} == set(rows)
+    assert {*spec.columns, *spec.task.columns} == set(rows)
     landing.land(rows, time, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"date=2024-01-0{n}" for n in (5, 6, 7)]
 

@@ -50,7 +50,7 @@ def entry(bundle: Path, run_key: str = KEY, **changes: Any) -> Entry:
             "metrics": {"hold_out_roc_auc": 0.75},
             "parameters": {"rounds": 20, "text": "x"},
             "tags": {"verdict": "pass", "reason": "drift"},
-            "reports": {"comparison.json": b"{}"},
+            "reports": lambda: {"comparison.json": b"{}"},
             **changes,
         }
     )

@@ -133,7 +133,7 @@ def test_a_specification_survives_json_with_its_digest(folder: Path) -> None:
         (
             {"performance": [{"metric": "f1", "below": 0.5}], "retraining": {"advise": ["f1 estimate"]}},
             "retraining",
-            "no detector or performance rule is called 'f1 estimate'",
+            "no signal is called 'f1 estimate'",
         ),
         (
             {"promotion": {**PROMOTION, "metric": "roc_acu"}},

@@ -9,11 +9,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from continuous_training.cli.models import load_model
+from continuous_training.cli.tables import working
 from continuous_training.core.errors import ContinuousTrainingError, UsageError
 from continuous_training.core.run import Request, Run, StepResult
 from continuous_training.ledger import Ledger
 from continuous_training.settings import Settings
 from continuous_training.steps import TRAIN_STEPS, WATCH_STEPS, run_step
+from continuous_training.steps.approval import question
 from continuous_training.steps.decide import request_for
 from continuous_training.steps.failure import record_failure
 from continuous_training.steps.plan import is_complete, next_window_end, plan
@@ -55,7 +57,7 @@ def _train(spec: ModelSpec, request: Request, settings: Settings) -> dict[str, A
     for name in TRAIN_STEPS:
         if name == "deploy" and results["promote"].facts["outcome"] != "promoted":
             break
-        if name == "promote" and not _approved(spec, results["evaluate"].facts):
+        if name == "promote" and not _approved(spec, planned, settings):
             _say("  not approved: nothing is promoted")
             planned = planned.model_copy(update={"dry_run": True})
         if name == "promote" and spec.rollout is not None and not planned.dry_run:
@@ -76,11 +78,13 @@ def _roll_out(spec: ModelSpec, planned: Run, settings: Settings) -> None:
     _say(f"  rollout: {facts['text']}")
 
 
-def _approved(spec: ModelSpec, evaluated: dict[str, Any]) -> bool:
+def _approved(spec: ModelSpec, planned: Run, settings: Settings) -> bool:
     """Ask whoever sits at the terminal where the model file wants a person to approve; nobody there is a no."""
-    if spec.promotion.approval == "never" or evaluated["verdict"] != "pass":
+    asked = question(spec, planned, settings)
+    if asked is None:
         return True
-    return sys.stdin.isatty() and input(f"{evaluated['text']} Promote it? [y/N] ").strip().lower() == "y"
+    _say(f"  a person must approve: {'; '.join(asked.reasons)}")
+    return sys.stdin.isatty() and input(f"{asked.verdict.text} Promote it? [y/N] ").strip().lower() == "y"
 
 
 def _watch(spec: ModelSpec, settings: Settings, options: argparse.Namespace) -> int:
@@ -127,7 +131,8 @@ def _retrain(spec: ModelSpec, request: Request, settings: Settings, *, as_json: 
 def _step(name: str, spec: ModelSpec, planned: Run, settings: Settings) -> StepResult:
     started = time.monotonic()
     try:
-        result = run_step(name, spec, planned, settings)
+        with working(f"{spec.model}: {name}"):
+            result = run_step(name, spec, planned, settings)
     except ContinuousTrainingError as error:
         record_failure(planned, settings, name, str(error))
         raise

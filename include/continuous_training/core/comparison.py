@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from continuous_training.core.fairness import Disparity, Group
 from continuous_training.core.frozen import Frozen
 from continuous_training.core.scores import Estimate
 
@@ -44,6 +45,9 @@ class Comparison(Frozen):
         "not fitted again.",
     )
     slices: tuple[SliceComparison, ...] = ()
+    groups: tuple[Group, ...] = Field((), description="Both models on the groups of the sensitive columns.")
+    disparities: tuple[Disparity, ...] = Field((), description="The challenger's numbers of the fairness limits.")
+    champion_disparities: tuple[Disparity, ...] = Field((), description="The champion's numbers of the same.")
     negative_flip_rate: float | None = Field(
         None, ge=0, le=1, description="Share of hold-out rows that the champion has right and the challenger has wrong."
     )

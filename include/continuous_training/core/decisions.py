@@ -7,6 +7,8 @@ from pydantic import Field
 
 from continuous_training.core.causes import MOST_CAUSES, Cause
 from continuous_training.core.defects import Defect
+from continuous_training.core.fairness import Disparity, Group
+from continuous_training.core.feedback import FeedbackScore
 from continuous_training.core.frozen import Frozen
 from continuous_training.core.scores import DriftScore, PerformanceScore, RealisedGain, ShadowScore
 from continuous_training.core.window import Moment, Window
@@ -44,6 +46,9 @@ class Evidence(Frozen):
     rows: int = Field(ge=0)
     drift: tuple[DriftScore, ...] = ()
     performance: tuple[PerformanceScore, ...] = ()
+    groups: tuple[Group, ...] = Field((), description="The champion on the groups of the sensitive columns.")
+    disparities: tuple[Disparity, ...] = Field((), description="The champion's numbers of the fairness limits.")
+    feedback: tuple[FeedbackScore, ...] = Field((), description="What people told of the champion's predictions.")
     shadow: ShadowScore | None = Field(None, description="Gain of a refitted model; none where nobody asked for one.")
     realised: RealisedGain | None = Field(
         None, description="Gain of the champion over the one it replaced; none where its retraining is not judged here."
@@ -54,13 +59,14 @@ class Evidence(Frozen):
         description="Parts of the change of a metric whose rule fired; none where none is told.",
     )
     defects: tuple[Defect, ...] = Field((), description="Why the window is broken; a broken one retrains nothing.")
+    report: str | None = Field(None, description="Digest of the drift report; none where none was kept.")
 
 
 class Signal(Frozen):
     """One named source of evidence in one window: a detector of the model file or a performance rule."""
 
     name: str
-    kind: Literal["drift", "performance", "shadow"]
+    kind: Literal["drift", "performance", "fairness", "feedback", "shadow"]
     state: Literal["fired", "quiet", "inconclusive"]
     text: str = Field(description="The worst number behind the state, in words.")
     counts: bool = Field(default=True, description="Whether the policy follows it, or only writes it down.")

@@ -12,7 +12,7 @@ from continuous_training.core.window import Moment
 from continuous_training.ledger import tables
 from continuous_training.ledger.chain import insert_once
 
-CAUSES: tuple[EpisodeKind, ...] = ("drift", "performance")
+CAUSES: tuple[EpisodeKind, ...] = ("drift", "performance", "feedback")
 """Kinds that are measured from a champion's reference, and so end when another champion follows."""
 
 

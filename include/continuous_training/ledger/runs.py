@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from continuous_training.core.errors import UsageError
 from continuous_training.core.frozen import Frozen
 from continuous_training.core.run import Run
-from continuous_training.core.window import Moment, Window
+from continuous_training.core.window import Moment
 from continuous_training.ledger import tables
 from continuous_training.ledger.chain import insert_once
 from continuous_training.ledger.database import Database
@@ -79,21 +79,20 @@ class Runs(Database):
         with self.read() as connection:
             return _run(connection, key)
 
+    def find_runs(self, beginning: str, limit: int = 10) -> tuple[RunRecord, ...]:
+        """Return the runs of all models whose keys begin so, the one that began last first."""
+        table = tables.runs
+        alike = sa.select(table).where(table.c.key.startswith(beginning, autoescape=True))
+        with self.read() as connection:
+            found = connection.execute(alike.order_by(table.c.began_at.desc(), table.c.key).limit(limit))
+            return tuple(_run_record(row) for row in found)
+
     def runs(self, model: str, limit: int = 100) -> tuple[RunRecord, ...]:
         """Return the runs of a model, the one that began last first."""
         table = tables.runs
         newest = sa.select(table).where(table.c.model == model).order_by(table.c.began_at.desc(), table.c.key)
         with self.read() as connection:
             return tuple(_run_record(row) for row in connection.execute(newest.limit(limit)))
-
-    def looks(self, model: str, window: Window) -> tuple[RunRecord, ...]:
-        """Return the watch runs of a model on a window, the one that began last first."""
-        table = tables.runs
-        # the window as the run's JSON has it: a run has one window, and the chain of digits is never another's
-        holds = table.c.run.contains(f'"window":{window.model_dump_json()}', autoescape=True)
-        mine = sa.select(table).where(table.c.model == model, table.c.kind == "watch", holds)
-        with self.read() as connection:
-            return tuple(_run_record(row) for row in connection.execute(mine.order_by(table.c.began_at.desc())))
 
 
 def _run(connection: sa.Connection, key: str) -> RunRecord:

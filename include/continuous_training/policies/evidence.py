@@ -5,7 +5,10 @@ from datetime import datetime
 from typing import Literal
 
 from continuous_training.core.decisions import Evidence, Signal
+from continuous_training.core.fairness import Disparity
+from continuous_training.core.feedback import FeedbackScore
 from continuous_training.core.scores import MATURED_SHARE, DriftScore, PerformanceScore
+from continuous_training.policies.fairness import told, worst
 from continuous_training.policies.guards import day
 
 State = Literal["fired", "quiet", "inconclusive"]
@@ -17,7 +20,7 @@ _TINY = 1e-300
 def signals(evidence: Evidence, *, held: frozenset[str] = frozenset(), hysteresis: float = 0.0) -> tuple[Signal, ...]:
     """Return what each detector and each performance rule says of this window alone.
 
-    The scores of one detector, or of one rule in its slices, are one signal: fired when a score lies beyond its
+    The scores of one detector, of one rule in its slices, or of one fairness limit in its columns, are one signal: fired when a score lies beyond its
     threshold, quiet when none of those that could be measured does, inconclusive when none could be measured. (A column
     that can never be measured, say a constant one, would otherwise keep every window inconclusive and every episode
     open.)
@@ -46,6 +49,14 @@ def signals(evidence: Evidence, *, held: frozenset[str] = frozenset(), hysteresi
         )
         for name, scores in by_rule.items()
     ]
+    by_measure: dict[str, list[Disparity]] = {}
+    for disparity in evidence.disparities:
+        by_measure.setdefault(disparity.measure, []).append(disparity)
+    found += [_fairness_signal(name, disparities) for name, disparities in by_measure.items()]
+    by_feedback: dict[str, list[FeedbackScore]] = {}
+    for told_of in evidence.feedback:
+        by_feedback.setdefault(told_of.rule, []).append(told_of)
+    found += [_feedback_signal(name, scores) for name, scores in by_feedback.items()]
     return tuple(found)
 
 
@@ -129,6 +140,38 @@ def _performance_signal(name: str, scores: Sequence[PerformanceScore]) -> Signal
     if len(scores) > 1:
         text += f"; {len(fired)} of {len(scores)} slices beyond"
     return Signal(name=name, kind="performance", state=state, text=text)
+
+
+def _fairness_signal(name: str, disparities: Sequence[Disparity]) -> Signal:
+    """Return the signal of one limit: fired when the number of a column is shown to be beyond it."""
+    measured = [each for each in disparities if each.exceeded is not None]
+    beyond = sum(bool(each.exceeded) for each in measured)
+    state: State = "inconclusive" if not measured else "fired" if beyond else "quiet"
+    furthest = worst(disparities)
+    text = told(furthest)
+    if furthest.window:
+        text += f"; in the window that ended {day(furthest.window.end)}"
+    if len(disparities) > 1:
+        text += f"; {beyond} of {len(disparities)} columns beyond"
+    return Signal(name=name, kind="fairness", state=state, text=text)
+
+
+def _feedback_signal(name: str, scores: Sequence[FeedbackScore]) -> Signal:
+    measured = [score for score in scores if score.exceeded is not None]
+    beyond = sum(bool(score.exceeded) for score in measured)
+    state: State = "inconclusive" if not measured else "fired" if beyond else "quiet"
+    score = max(scores, key=lambda each: -1.0 if each.estimate.low is None else each.estimate.low)
+    estimate = score.estimate
+    what = f"{estimate.metric}{f' where {score.slice}' if score.slice else ''}"
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return Signal(name=name, kind="feedback", state=state, text=f"{what} could not be counted: {estimate.note}")
+    text = (
+        f"{what} on {estimate.value:.2%} of {estimate.rows:,} predictions (interval {estimate.low:.2%} to {estimate.high:.2%}), "
+        f"{'' if score.exceeded else 'not shown to be '}above {score.above:.2%}"
+    )
+    if len(scores) > 1:
+        text += f"; {beyond} of {len(scores)} slices beyond"
+    return Signal(name=name, kind="feedback", state=state, text=text)
 
 
 def _performance_text(score: PerformanceScore) -> str:

@@ -1,5 +1,6 @@
 """Whether a challenger replaces the champion: the comparison of the two in, a verdict out."""
 
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import Field
@@ -9,6 +10,7 @@ from continuous_training.core.decisions import GateVerdict, Outcome, Rule
 from continuous_training.core.frozen import Frozen
 from continuous_training.core.quality import MetricReference
 from continuous_training.core.scores import Estimate
+from continuous_training.policies.approval import Approval
 
 
 class PromotionPolicy(Frozen):
@@ -31,7 +33,8 @@ class PromotionPolicy(Frozen):
         "good. For metrics where less is better (such as log_loss, rmse or a cost) it is the highest value allowed.",
     )
     slices: tuple[str, ...] = Field(
-        (), description="Categorical columns; the challenger may not be worse on any of their values."
+        (),
+        description="Categorical features or sensitive columns; the challenger may not be worse on any of their values.",
     )
     slice_drop: float = Field(
         0.02, ge=0, description="A slice fails when the challenger is shown to be worse there by more than this."
@@ -46,17 +49,28 @@ class PromotionPolicy(Frozen):
     rows: int = Field(500, ge=1, description="With fewer labelled hold-out rows the verdict is inconclusive.")
     confidence: float = Field(0.95, ge=0.5, le=0.999, description="How sure the intervals are.")
     resamples: int = Field(400, ge=100, le=10_000, description="Bootstrap resamples behind each interval.")
-    approval: Literal["never", "always"] = Field(
-        "never", description="Whether a person must approve in Airflow before a challenger that passed is promoted."
+    approval: Literal["never", "always"] | Approval = Field(
+        "never",
+        description="Whether a person must approve before a challenger that passed is promoted: never, always, or "
+        "`{when: ..., approvers: [...], timeout: ...}`.",
     )
 
-    def judge(self, comparison: Comparison) -> GateVerdict:
+    @property
+    def asks(self) -> Approval | None:
+        """Return what is asked of a person; `None` where nobody ever is."""
+        if isinstance(self.approval, Approval):
+            return self.approval
+        return Approval() if self.approval == "always" else None
+
+    def judge(self, comparison: Comparison, others: Iterable[Rule] = ()) -> GateVerdict:
         """Return every rule with its number, and their sum: fail when one fails, pass only when all pass.
 
         Parameters
         ----------
         comparison:
             Both models on the same hold-out rows, measured with this policy's metric and confidence.
+        others:
+            Rules that another policy has judged by.
         """
         rules = (
             self._rows(comparison),
@@ -65,6 +79,7 @@ class PromotionPolicy(Frozen):
             *(self._slice(part) for part in comparison.slices),
             *([] if comparison.refitted is None else [self._refit(comparison, comparison.refitted)]),
             *([] if self.negative_flips is None else [self._negative_flips(comparison, self.negative_flips)]),
+            *others,
         )
         outcomes = [rule.outcome for rule in rules]
         # Of a challenger that passes every rule the comparison with the champion says the most.

@@ -145,7 +145,7 @@ class RetrainingPolicy(Frozen):
         whys: dict[EpisodeKind, str] = {
             episode.kind: quiet
             for episode in history.open_episodes
-            if episode.kind in {"drift", "performance"}
+            if episode.kind in {"drift", "performance", "feedback"}
             and all(signal.state == "quiet" for signal in found if _kind_of(signal) == episode.kind)
         }
         if any(episode.kind == "defect" for episode in history.open_episodes):
@@ -225,7 +225,7 @@ def at_least(needed: int, states: Sequence[State]) -> State:
 def why_not(judged: Sequence[Judged]) -> str:
     """Return in words why signals that count do not ask for a retraining."""
     if not judged:
-        return "no signal counts: the model file has neither a detector nor a performance rule, or they are all advice"
+        return "no signal counts: the model file has neither a detector nor a rule, or they are all advice"
     told = [
         f"{each.signal.text}; but {each.shortfall}"
         for each in judged
@@ -240,12 +240,13 @@ def why_not(judged: Sequence[Judged]) -> str:
 
 
 def _kind_of(signal: Signal) -> ReasonKind:
-    return "drift" if signal.kind == "drift" else "performance"
+    return signal.kind if signal.kind in {"drift", "feedback"} else "performance"
 
 
 def _reason(evidence: Evidence, judged: Sequence[Judged], history: RetrainingHistory) -> RetrainingReason:
     fired = [each.signal for each in judged if each.state == "fired"]
-    kind: ReasonKind = "performance" if any(_kind_of(signal) == "performance" for signal in fired) else "drift"
+    kinds: tuple[ReasonKind, ...] = ("performance", "feedback", "drift")
+    kind = next(kind for kind in kinds if kind in map(_kind_of, fired))
     episode = _open(kind, history)
     name = f"{kind}:{evidence.window.end:%Y-%m-%dT%H:%M:%SZ}"
     if episode is not None and episode.requested_at is None:

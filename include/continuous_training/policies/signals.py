@@ -40,8 +40,8 @@ class SignalPolicy(RetrainingPolicy):
     kind: Literal["signals"] = "signals"
     when: Literal["any", "all"] | Groups = Field(
         "any",
-        description="Whether any one signal (each detector, each performance rule, and `<metric> estimate`, which fires while "
-        "an estimator is switched off) is enough, or all detectors and rules must fire; or a list of groups of names, of which any one must fire as a whole, for example [[psi, error], [accuracy_low]].",
+        description="Whether any one signal (each detector, each performance rule, each fairness limit, each feedback rule, and `<metric> estimate`, which fires while "
+        "an estimator is switched off) is enough, or all detectors, rules and limits must fire; or a list of groups of names, of which any one must fire as a whole, for example [[psi, error], [accuracy_low]].",
     )
     persistence: Persistence = Field(
         Persistence(windows=1, of=1),
@@ -79,6 +79,8 @@ class SignalPolicy(RetrainingPolicy):
     def judge(self, evidence: Evidence, history: RetrainingHistory) -> list[Judged]:
         """Count each signal over the newest windows."""
         in_a_row = {rule_name(score): score.windows for score in evidence.performance if score.limited}
+        in_a_row |= {each.rule: each.windows for each in evidence.feedback}
+        in_a_row |= {each.measure: each.windows for each in evidence.disparities}
         chosen = None if isinstance(self.when, str) else {name for group in self.when for name in group}
         aside = {*self.advise}
         if self.when == "all":  # an estimate that is believed and one that is switched off exclude each other

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,7 +43,6 @@ KINDS = ("train", "watch", "rollback")
 # With a start in the past a schedule's last missed tick runs as soon as the DAG is unpaused: the first training. Without
 # one, `@continuous` asks for the same logical date again and again after its first run.
 BEGINNING = datetime(2020, 1, 1, tzinfo=UTC)
-APPROVAL_TIME = timedelta(days=7)
 
 
 def build_dags(models: str | Path | None = None) -> dict[str, DAG]:
@@ -106,7 +105,7 @@ def build_train_dag(spec: ModelSpec, **arguments: Any) -> DAG:
             task_id="promote", spec=spec, run=plan.output, doc_md=PromoteChallengerOperator.__doc__
         )
         deploy = _deploy_task(spec, plan, promote)
-        approve = [_approval(spec)] if spec.promotion.approval == "always" else []
+        approve = _approval(spec, plan)
         rollout = [_rollout(spec, plan)] if spec.rollout is not None else []
         for earlier, later in pairwise([plan, *work, *approve, *rollout, promote, deploy]):
             earlier >> later
@@ -219,19 +218,18 @@ def _rollout(spec: ModelSpec, plan: PlanRunOperator) -> RolloutOperator:
     )
 
 
-def _approval(spec: ModelSpec) -> Any:
-    """Ask a person before the challenger is promoted; no answer is a no."""
-    from airflow.providers.standard.operators.hitl import ApprovalOperator
+def _approval(spec: ModelSpec, plan: PlanRunOperator) -> list[Any]:
+    """Return the task that asks a person before the challenger is promoted, where the model file wants one."""
+    if spec.promotion.asks is None:
+        return []
+    from continuous_training.provider.approval import ApproveChallengerOperator
 
-    return ApprovalOperator(
-        task_id="approve",
-        subject=f"Promote the challenger of {spec.model}?",
-        body="{{ ti.xcom_pull(task_ids='evaluate')['facts']['text'] }}",
-        defaults=ApprovalOperator.REJECT,
-        response_timeout=APPROVAL_TIME,
-        retries=2,
-        doc_md="Wait for a person in Airflow's required actions. Without an answer the champion stays.",
-    )
+    doc = ApproveChallengerOperator.__doc__
+    return [
+        ApproveChallengerOperator(
+            task_id="approve", spec=spec, approval=spec.promotion.asks, run=plan.output, doc_md=doc
+        )
+    ]
 
 
 def _document(spec: ModelSpec) -> str:

@@ -29,7 +29,12 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [
             {
                 "integration-name": "Continuous Training",
-                "python-modules": [f"{module}.operators", f"{module}.work_pod", f"{module}.deploy_pod"],
+                "python-modules": [
+                    f"{module}.operators",
+                    f"{module}.work_pod",
+                    f"{module}.deploy_pod",
+                    f"{module}.approval",
+                ],
             },
         ],
         "sensors": [{"integration-name": "Continuous Training", "python-modules": [f"{module}.sensors"]}],

@@ -93,7 +93,7 @@ class _Gains:
             self._rows[str(later)] = spec.source.read(
                 later,
                 task=spec.task,
-                columns=spec.features.columns,
+                columns=spec.columns,
                 as_of=later.end + spec.task.label_delay,
                 locations=self.settings.locations,
             )

@@ -185,7 +185,7 @@ def apart(spec: ModelSpec, settings: Settings) -> Settings:
 def with_ledger(spec: ModelSpec, base: Settings, start: datetime) -> Settings:
     """Return the settings with the ledger of one policy: another model file, policy or start is another history."""
     told = {"spec": spec.digest, "start": start.isoformat()}
-    parts = spec.model_dump(mode="json", include={"retraining", "performance", "metrics", "triage"})
+    parts = spec.model_dump(mode="json", include={"retraining", "performance", "feedback", "metrics", "triage"})
     return base.model_copy(update={"ledger": f"sqlite:///{Path(base.home) / 'ledgers' / digest(told | parts)[:16]}.db"})
 
 
@@ -267,7 +267,7 @@ class _Quality:
             rows = spec.source.read(
                 window,
                 task=spec.task,
-                columns=spec.features.columns,
+                columns=spec.columns,
                 as_of=window.end + spec.task.label_delay,
                 locations=settings.locations,
             )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-SAMPLE = 500
+SAMPLE = 300
 """Rows that are explained: SHAP values of a row cost about a hundred predictions."""
 FEWEST = 50
 MOST_SLICES = 12
@@ -99,8 +99,11 @@ def _by_shuffling(bundle: Bundle, rows: pd.DataFrame, y: Floats, seed: int) -> F
 
 
 def _shares(effects: Floats) -> Floats:
-    means = np.maximum(effects.mean(axis=0), 0) if len(effects) else np.zeros(effects.shape[1])
-    return np.asarray(means / (means.sum() or 1.0))
+    """Return the share of each feature in the mean effects; a harmful one has none, and all are 0 where none has any."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        means = np.maximum(effects.mean(axis=0), 0) if len(effects) else np.zeros(effects.shape[1])
+        shares = means / (means.sum() or 1.0)
+    return np.nan_to_num(shares, nan=0.0, posinf=0.0)
 
 
 def _listed(after: Mapping[str, float], before: Mapping[str, float] | None = None) -> tuple[Importance, ...]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from continuous_training.core.duration import format_duration
 from continuous_training.reports.chart import Chart, around, label, nice, tick
 from continuous_training.reports.drawing import drawn
 from continuous_training.reports.explanation_page import explanation
 from continuous_training.reports.frame import (
+    MOST_TOLD,
     Table,
     badge,
     bullets,
     facts,
+    interval,
     name,
     number,
     page,
@@ -21,12 +23,13 @@ from continuous_training.reports.frame import (
     section,
     text,
 )
+from continuous_training.reports.groups_page import groups
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from continuous_training.core.comparison import SliceComparison
     from continuous_training.core.decisions import Rule
-    from continuous_training.core.scores import Estimate
     from continuous_training.reports.card import ModelCard
 
 _MOST_NAMES = 100
@@ -40,18 +43,20 @@ def card_page(card: ModelCard) -> str:
     body = (
         f"<h1>Model card of {text(card.model)}</h1>"
         + (paragraph(text(card.description), "lead") if card.description else "")
-        + paragraph(f"{badge(verdict.outcome.value)} {text(verdict.text, 1000)}")
+        + paragraph(f"{badge(verdict.outcome.value)} {text(verdict.text, MOST_TOLD)}")
         + facts(_facts(card))
         + section("Intended use", _use(card))
         + section("Quality", _quality(card))
         + section("Promotion gate", _gate(card.verdict.rules))
         + section("Slices", _slices(card))
-        + section("Groups", _groups(card))
+        + section("Groups of people", groups(card.comparison))
         + section("Figures", _figures(card) + _confusion(card))
         + section("Where predictions come from", explanation(card.explanation) if card.explanation else "")
         + section("What changed", _changes(card))
-        + section("Limits", bullets([text(limit, 1000) for limit in card.limits]))
-        + section("Not in this card", bullets([f"{text(each.part)}: {text(each.why)}." for each in card.left_out]))
+        + section("Limits", bullets([text(limit, MOST_TOLD) for limit in card.limits]))
+        + section(
+            "Not in this card", bullets([f"{name(each.part)}: {text(each.why, MOST_TOLD)}." for each in card.left_out])
+        )
         + section("Lineage", _lineage(card))
         + section("Licences", _licences(card))
     )
@@ -61,11 +66,11 @@ def card_page(card: ModelCard) -> str:
 def _facts(card: ModelCard) -> list[tuple[str, str]]:
     rows, reason, champion = card.rows, card.reason, card.champion
     return [
-        ("Trained because", f"{text(reason.kind)}: {text(reason.text)}" if reason else ""),
+        ("Trained because", f"{text(reason.kind)}: {text(reason.text, MOST_TOLD)}" if reason else ""),
         ("Data", f"{card.window.start:%Y-%m-%d} to {card.window.end:%Y-%m-%d}"),
         ("Rows", f"{rows.train:,} train, {rows.tune:,} tune, {rows.hold_out:,} hold-out"),
         ("Hold-out from", f"{rows.hold_out_from:%Y-%m-%d %H:%MZ}"),
-        ("Trainer", text(card.trainer)),
+        ("Trainer", name(card.trainer)),
         (
             "Compared with",
             f"version {text(champion.version, 40)}, data to <span class='nowrap'>{champion.data_cutoff:%Y-%m-%d}</span>"
@@ -98,26 +103,17 @@ def _use(card: ModelCard) -> str:
     return "".join(map(paragraph, told))
 
 
-def _interval(estimate: Estimate | None) -> str:
-    if estimate is None or estimate.value is None:
-        return "&ndash;"
-    between = (
-        "" if estimate.low is None else f' <span class="quiet">{number(estimate.low)} to {number(estimate.high)}</span>'
-    )
-    return f"{number(estimate.value)}{between}"
-
-
 def _quality(card: ModelCard) -> str:
     comparison = card.comparison
     better = "higher" if comparison.greater_is_better else "lower"
     first = (
-        f"{text(comparison.metric)} (decides, {better} is better)",
-        _interval(comparison.challenger),
-        _interval(comparison.champion),
+        f"{name(comparison.metric)} (decides, {better} is better)",
+        interval(comparison.challenger),
+        interval(comparison.champion),
     )
     rows: list[Sequence[str]] = [first]
     rows += [
-        (text(metric), number(challenger), number(champion))
+        (name(metric), number(challenger), number(champion))
         for metric, (challenger, champion) in comparison.metrics.items()
         if metric != comparison.metric
     ]
@@ -126,8 +122,8 @@ def _quality(card: ModelCard) -> str:
         told += " The champion is measured as it was before it learned from hold-out rows of its own."
     parts = [Table(told, ("metric", "challenger", "champion"), rows).html()]
     if comparison.difference is not None:
-        gain = _interval(comparison.difference)
-        parts.append(paragraph(f"Challenger minus champion, above 0 better: {gain} in {text(comparison.metric)}."))
+        gain = interval(comparison.difference)
+        parts.append(paragraph(f"Challenger minus champion, above 0 better: {gain} in {name(comparison.metric)}."))
     if comparison.negative_flip_rate is not None:
         flips = percent(comparison.negative_flip_rate)
         parts.append(
@@ -167,32 +163,13 @@ def _slices(card: ModelCard) -> str:
     known = [part for part in slices if part.difference.value is not None]
     if not known:
         return ""
-    values = [
-        value
-        for part in known
-        for value in (part.difference.value, part.difference.low, part.difference.high)
-        if value is not None
-    ]
-    chart = Chart(
-        around(values, include=0) if min(values) >= 0 or max(values) <= 0 else around(values),
-        (0, 1),
-        width=880,
-        height=54 + 22 * len(known),
-        left=260,
-    )
+    chart = _axis(known)
     base = chart.height - chart.bottom
     parts = [
         f'<line class="axis" stroke-dasharray="4 4" x1="{chart.x(0):.1f}" x2="{chart.x(0):.1f}" y1="6" y2="{base:.1f}"/>'
     ]
     for place, part in enumerate(known):
-        y, seen = 18 + 22 * place, part.difference
-        shown = f"{part.column}={part.value}"
-        parts.append(label(248, y + 4, f"{shown[:28]} ({part.rows:,} rows)", anchor="end"))
-        if seen.low is not None and seen.high is not None:
-            parts.append(
-                f'<line x1="{chart.x(seen.low):.1f}" x2="{chart.x(seen.high):.1f}" y1="{y}" y2="{y}" stroke="var(--one)" stroke-width="2"/>'
-            )
-        parts.append(f'<circle cx="{chart.x(seen.value or 0):.1f}" cy="{y}" r="4" fill="var(--one)"/>')
+        parts += _slice(chart, part, 18 + 22 * place)
     parts += [label(chart.x(value), base + 17, tick(value), anchor="middle") for value in nice(chart.across)]
     parts.append(
         label(
@@ -213,28 +190,32 @@ def _slices(card: ModelCard) -> str:
     return f"<figure>{picture}</figure>{note}"
 
 
-def _groups(card: ModelCard) -> str:
-    """Return whatever the comparison holds of groups of people."""
-    groups: Any = card.comparison.model_dump(mode="json").get("groups")
-    rows = [_flat(each) for each in groups] if isinstance(groups, list) else []
-    head = list(dict.fromkeys(key for row in rows for key in row))
-    cells = [[_cell(row.get(key)) for key in head] for row in rows]
-    return Table(
-        "How the challenger does for each group.", [key.replace("_", " ") for key in head], cells, words=True
-    ).html()
+def _axis(known: Sequence[SliceComparison]) -> Chart:
+    """Return a chart that all intervals fit into, and zero."""
+    values = [
+        value
+        for part in known
+        for value in (part.difference.value, part.difference.low, part.difference.high)
+        if value is not None
+    ]
+    return Chart(
+        around(values, include=0) if min(values) >= 0 or max(values) <= 0 else around(values),
+        (0, 1),
+        width=880,
+        height=54 + 22 * len(known),
+        left=260,
+    )
 
 
-def _flat(value: dict[str, Any], before: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, each in value.items():
-        flat |= _flat(each, f"{before}{key} ") if isinstance(each, dict) else {f"{before}{key}": each}
-    return flat
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return number(value)
-    return "&ndash;" if value is None else name(value)
+def _slice(chart: Chart, part: SliceComparison, y: int) -> list[str]:
+    """Draw one slice with its name, its interval and its difference."""
+    seen, shown = part.difference, f"{part.column}={part.value}"
+    parts = [label(248, y + 4, f"{shown[:28]} ({part.rows:,} rows)", anchor="end")]
+    if seen.low is not None and seen.high is not None:
+        parts.append(
+            f'<line x1="{chart.x(seen.low):.1f}" x2="{chart.x(seen.high):.1f}" y1="{y}" y2="{y}" stroke="var(--one)" stroke-width="2"/>'
+        )
+    return [*parts, f'<circle cx="{chart.x(seen.value or 0):.1f}" cy="{y}" r="4" fill="var(--one)"/>']
 
 
 def _figures(card: ModelCard) -> str:
@@ -278,7 +259,7 @@ def _lineage(card: ModelCard) -> str:
 
 
 def _licences(card: ModelCard) -> str:
-    rows = [(text(each.library), text(each.licence)) for each in card.licences]
+    rows = [(name(each.library), name(each.licence)) for each in card.licences]
     return Table(
         "Of what the model needs to predict, as each library's own metadata names it.",
         ("library", "licence"),

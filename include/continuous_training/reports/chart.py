@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from continuous_training.reports.frame import text
+from continuous_training.reports.frame import MOST_SHOWN, MOST_TOLD, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -86,7 +86,7 @@ class Chart(NamedTuple):
         parts, at = [], self.width - self.right
         for told, colour in reversed(list(names)):
             at -= 6.6 * len(told)
-            parts.append(f'<text x="{at:.1f}" y="13" style="fill:{colour}">{text(told)}</text>')
+            parts.append(f'<text x="{at:.1f}" y="13" style="fill:{colour}">{text(told, MOST_SHOWN)}</text>')
             at -= 16
             parts.append(f'<rect x="{at:.1f}" y="4" width="10" height="10" rx="2" fill="{colour}"/>')
             at -= 14
@@ -96,14 +96,14 @@ class Chart(NamedTuple):
         """Return the picture; `key` is one of its own on the page, and `told` is what it shows for those who do not see it."""
         return (
             f'<svg viewBox="0 0 {self.width:g} {self.height:g}" role="img" aria-labelledby="{key}-t {key}-d">'
-            f'<title id="{key}-t">{text(title)}</title><desc id="{key}-d">{text(told)}</desc>{"".join(parts)}</svg>'
+            f'<title id="{key}-t">{text(title, MOST_SHOWN)}</title><desc id="{key}-d">{text(told, MOST_TOLD)}</desc>{"".join(parts)}</svg>'
         )
 
 
 def label(x: float, y: float, told: str, *, anchor: str = "start", quiet: bool = False) -> str:
     """Return a text at a place."""
     kind = ' class="quiet"' if quiet else ""
-    return f'<text{kind} text-anchor="{anchor}" x="{x:.1f}" y="{y:.1f}">{text(told)}</text>'
+    return f'<text{kind} text-anchor="{anchor}" x="{x:.1f}" y="{y:.1f}">{text(told, MOST_SHOWN)}</text>'
 
 
 def tick(value: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from continuous_training.reports.chart import COLOURS, Chart, Point, around, label
-from continuous_training.reports.frame import Table, name, number, percent, text
+from continuous_training.reports.frame import MOST_TOLD, Table, name, number, percent, text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,8 +35,8 @@ def drawn(figure: Figure) -> str:
     parts.append(chart.legend([(series.name, COLOURS[place]) for place, series in enumerate(figure.series)]))
     picture = chart.svg(parts, f"figure-{figure.name}", figure.title, figure.text)
     return (
-        f"<figure><h3>{text(figure.title)}</h3>{picture}<figcaption>{text(figure.text)}"
-        f"{f' Dashed: {text(figure.diagonal)}.' if figure.diagonal else ''}</figcaption>"
+        f"<figure><h3>{name(figure.title)}</h3>{picture}<figcaption>{text(figure.text, MOST_TOLD)}"
+        f"{f' Dashed: {name(figure.diagonal)}.' if figure.diagonal else ''}</figcaption>"
         f"<details><summary>Numbers</summary>{_numbers(figure)}</details></figure>"
     )
 
@@ -46,11 +46,11 @@ def _spans(figure: Figure) -> tuple[tuple[float, float], tuple[float, float]]:
     ys = [y for series in figure.series for part in (series.y, series.low or (), series.high or ()) for y in part]
     if figure.style == "bars":
         return (-0.5, len(figure.ticks or xs) - 0.5), around(ys, include=0)
-    if all(0 <= value <= 1 for value in (*xs, *ys)) and figure.name not in {"residuals", "predicted_true", "cost"}:
+    if figure.unit and all(0 <= value <= 1 for value in (*xs, *ys)):
         return _SHARE, _SHARE
     if figure.diagonal:
         return (both := around([*xs, *ys])), both
-    return (min(xs), max(xs)), around(ys, include=0)
+    return around([min(xs), max(xs)]) if figure.style == "points" else (min(xs), max(xs)), around(ys, include=0)
 
 
 def _series(chart: Chart, figure: Figure, series: Series, place: int) -> str:
@@ -78,7 +78,7 @@ def _numbers(figure: Figure) -> str:
             between = ""
             if series.low is not None and series.high is not None:
                 between = f"{number(series.low[place])} to {number(series.high[place])}"
-            told = text(x) if isinstance(x, str) else number(x)
+            told = name(x) if isinstance(x, str) else number(x)
             rows.append((name(series.name), told, number(series.y[place]), between))
     head = ("model", figure.x_label, figure.y_label, "interval")
     with_interval = any(row[3] for row in rows)
@@ -88,7 +88,7 @@ def _numbers(figure: Figure) -> str:
 def distribution(column: DriftColumn, key: str) -> str:
     """Return the reference's and the window's distribution of a column, one over the other."""
     reference, current = column.reference, column.current
-    told = f"{column.name}: {percent(column.distance)} of the rows lie elsewhere than in the reference."
+    told = f"{column.name[:_NAME]}: {percent(column.distance)} of the rows lie elsewhere than in the reference."
     if column.kind == "numeric" and reference.edges is not None:
         picture = _bins(column, key, told)
     elif reference.categories:

@@ -60,7 +60,7 @@ def _scores(scores: tuple[DriftScore, ...]) -> str:
 
     rows = [
         (
-            text(score.detector),
+            name(score.detector),
             name(score.column) if score.column else "all together",
             name(score.slice) if score.slice else "",
             _state(score),

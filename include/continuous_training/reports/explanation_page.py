@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from continuous_training.reports.chart import COLOURS, Chart, around, label
-from continuous_training.reports.frame import Table, name, number, paragraph, percent, text
+from continuous_training.reports.frame import MOST_TOLD, Table, name, number, paragraph, percent, text
 
 if TYPE_CHECKING:
     from continuous_training.reports.card import Explanation, Interaction
@@ -15,7 +15,7 @@ _NAME = 32
 
 def explanation(told: Explanation) -> str:
     """Return importance, by slice too, its shift against the champion, and the strongest interactions."""
-    method = f"{text(told.method)} Measured on {told.rows:,} hold-out rows."
+    method = f"{text(told.method, MOST_TOLD)} Measured on {told.rows:,} hold-out rows."
     others = f" {told.others:,} less important features are not named." if told.others else ""
     parts = [f"<figure>{_bars(told)}<figcaption>{method}{others}</figcaption></figure>"]
     if told.shift is not None:

@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from continuous_training.core.scores import Estimate
+
 MOST_SHOWN = 80
 """Characters of a name on a page; the JSON has it whole."""
+MOST_TOLD = 500
+"""Characters of a text on a page."""
 _UNSEEN = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufffe\uffff]"
 )
@@ -40,7 +44,7 @@ caption { text-align: left; color: var(--quiet); padding: .25rem 0 .5rem; }
 th, td { padding: .32rem .75rem .32rem 0; text-align: right; vertical-align: top; font-weight: 400; }
 th:first-child, td:first-child, .words td, .words th { text-align: left; } th:last-child, td:last-child { padding-right: 0; }
 thead th { color: var(--quiet); border-bottom: 1px solid var(--axis); white-space: nowrap; }
-tbody tr { border-bottom: 1px solid var(--line); } tbody th { min-width: 7rem; }
+tbody tr { border-bottom: 1px solid var(--line); } tbody th { min-width: 8rem; }
 .nowrap { white-space: nowrap; }
 dl.facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); gap: .9rem 1.5rem; margin: 1.25rem 0;
   padding: 1rem 1.25rem; background: var(--wash); border-radius: 8px; }
@@ -83,12 +87,17 @@ def text(value: object, most: int | None = None) -> str:
     told = str(value)
     if most is not None and len(told) > most:
         told = f"{told[: max(most - 3, 1)]}..."
-    return escape(_UNSEEN.sub("\ufffd", told))
+    return escape(plain(told))
+
+
+def plain(told: str) -> str:
+    """Return a text with a sign in place of each character that cannot be seen or that turns the direction of writing."""
+    return _UNSEEN.sub("\ufffd", told)
 
 
 def name(value: object) -> str:
-    """Return a name out of the data, cut where it is very long; its direction of writing ends with it."""
-    return f"<bdi>{text(value, MOST_SHOWN)}</bdi>"
+    """Return a name out of the data, cut where it is very long; lines break in it at underscores, and its direction of writing ends with it."""
+    return f"<bdi>{text(value, MOST_SHOWN).replace('_', '_<wbr>')}</bdi>"
 
 
 def number(value: float | None) -> str:
@@ -101,6 +110,16 @@ def number(value: float | None) -> str:
         return "&ndash;"
     told = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"  # noqa: PLR2004
     return told.replace("-", "&minus;", 1) if told.startswith("-") else told
+
+
+def interval(estimate: Estimate | None) -> str:
+    """Return a value with its interval as HTML."""
+    if estimate is None or estimate.value is None:
+        return number(None)
+    if estimate.low is None or estimate.high is None:
+        return number(estimate.value)
+    between = f"{number(estimate.low)} to {number(estimate.high)}"
+    return f'{number(estimate.value)} <span class="quiet nowrap">{between}</span>'
 
 
 def percent(share: float) -> str:
@@ -155,13 +174,13 @@ class Table(NamedTuple):
             return ""
         left_out = len(self.rows) - self.most
         note = f" The first {self.most:,} of {len(self.rows):,}; the JSON has them all." if left_out > 0 else ""
-        head = "".join(f'<th scope="col">{text(each)}</th>' for each in self.head)
+        head = "".join(f'<th scope="col">{text(each, MOST_SHOWN)}</th>' for each in self.head)
         body = "".join(
             f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
             for first, *cells in self.rows[: self.most]
         )
         kind = ' class="words"' if self.words else ""
         return (
-            f'<div class="scroll"><table{kind}><caption>{text(self.caption + note)}</caption><thead><tr>{head}</tr></thead>'
+            f'<div class="scroll"><table{kind}><caption>{text(self.caption, MOST_TOLD)}{note}</caption><thead><tr>{head}</tr></thead>'
             f"<tbody>{body}</tbody></table></div>"
         )

@@ -41,6 +41,7 @@ CHALLENGER, CHAMPION = "challenger", "champion"
 MOST_CLASSES = 20
 _TWO = 2
 _LICENCE_LENGTH = 60
+_LARGEST = 1e100  # beyond, differences and squares are no numbers any more
 _ABSENT = defaultdict(lambda: "not known", parameter="not set", feature="not used")
 
 
@@ -120,9 +121,11 @@ def _figures(spec: ModelSpec, judged: Judged) -> tuple[tuple[Figure, ...], list[
     if judged.before is not None:
         predictions[CHAMPION] = judged.before[known]
     y, kind, classes = judged.y[known], spec.task.kind, len(judged.challenger.manifest.classes)
-    finite = all(np.isfinite(each).all() for each in predictions.values())
-    if not len(y) or not finite:
-        why = "no hold-out row has a known label" if not len(y) else "some predictions are not finite numbers"
+    drawable = all(np.abs(each).max(initial=0) < _LARGEST for each in (y, *predictions.values()))
+    if not len(y) or not drawable:
+        why = (
+            "no hold-out row has a known label" if not len(y) else "some numbers are too large to draw, or not numbers"
+        )
         return (), [LeftOut(part="figures", why=why)]
     if kind == "ranking":
         assert judged.groups is not None

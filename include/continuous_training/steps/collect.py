@@ -66,7 +66,7 @@ def read_rows(context: Context) -> pd.DataFrame:
     Where the source has lost them too, they are empty: that is what the champion gets when it is asked.
     """
     spec, run = context.spec, context.run
-    known = {*spec.features.columns, *spec.task.columns}
+    known = {*spec.columns, *spec.task.columns}
     dropped = [name for name in _champion_columns(context) if name not in known]
 
     def read(*columns: str) -> pd.DataFrame:
@@ -76,8 +76,8 @@ def read_rows(context: Context) -> pd.DataFrame:
 
     if dropped:
         with contextlib.suppress(DataInvalid):
-            return read(*spec.features.columns, *dropped)
-    return read(*spec.features.columns).assign(**dict.fromkeys(dropped, math.nan))
+            return read(*spec.columns, *dropped)
+    return read(*spec.columns).assign(**dict.fromkeys(dropped, math.nan))
 
 
 def _champion_columns(context: Context) -> tuple[str, ...]:

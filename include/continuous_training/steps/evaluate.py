@@ -15,6 +15,7 @@ from continuous_training.steps.card import Judged, model_card
 from continuous_training.steps.causes import HOLD_OUT, kept_rows
 from continuous_training.steps.champion import load_champion, triage_key
 from continuous_training.steps.context import Context, Output, to_json
+from continuous_training.steps.groups import compared_on_groups
 from continuous_training.steps.lines import estimator_key, fit_estimator
 from continuous_training.steps.prepare import labelled_rows, split_by_time
 from continuous_training.steps.profile import PROFILE, profile
@@ -42,7 +43,7 @@ def do(context: Context) -> Output:
     hold_out = split_by_time(rows, spec)[2]
     judged = _judged(context, rows.iloc[hold_out])
     comparison = _compare(context, judged)
-    verdict = policy.judge(comparison)
+    verdict = policy.judge(comparison, spec.fairness.rules(comparison) if spec.fairness else ())
     computed = computed_columns(judged.y, judged.prediction, spec.task, judged.groups)
     computed |= attributions(spec, judged.challenger, judged.rows)
     outputs = _references(context, rows, hold_out, computed)
@@ -109,7 +110,8 @@ def _compare(context: Context, judged: Judged) -> Comparison:
         seed=spec.seed,
         all_metrics=spec.all_metrics,
     )
-    return comparison.model_copy(update={"against": judged.against, "refitted": refitted})
+    comparison = comparison.model_copy(update={"against": judged.against, "refitted": refitted})
+    return compared_on_groups(spec, comparison, judged.rows, judged.y, judged.prediction, judged.before)
 
 
 def groups_of(rows: pd.DataFrame, task: Task) -> NDArray[Any] | None:

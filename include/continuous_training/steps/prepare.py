@@ -44,10 +44,15 @@ def do(context: Context) -> Output:
     matrices = {"x": preparation.transform(known), "y": y[learnable]}
     if spec.task.group is not None:
         matrices["groups"] = group_sizes(known, spec.task.group)
+    if spec.trainer.mitigation is not None:
+        # Of the sensitive column the numbers of its groups are handed on, and nobody but the mitigation reads them.
+        matrices["people"] = pd.factorize(known[spec.trainer.mitigation.by].astype(str))[0]
     outputs = {name: context.store.put(_npy(matrix)) for name, matrix in matrices.items()}
     ends = {"train": int(learnable[train].sum()), "tune": int(learnable[: tune.stop].sum())}
     outputs["ends"] = context.store.put(to_json(ends))
-    outputs["golden"] = context.store.put(golden_rows(rows.iloc[train]).to_parquet(index=False))
+    outputs["golden"] = context.store.put(
+        golden_rows(rows.iloc[train])[[*spec.features.columns]].to_parquet(index=False)
+    )
     outputs["preparation"] = context.store.put(to_json(preparation.model_dump(mode="json")))
     outputs["classes"] = context.store.put(to_json(list(classes)))
     facts = {
@@ -69,7 +74,7 @@ def labelled_rows(rows: pd.DataFrame, spec: ModelSpec) -> pd.DataFrame:
     known = rows[rows[spec.task.label].notna()]
     if spec.task.group is not None:
         known = known[known[spec.task.group].notna()]
-    cleaned = spec.cleaning.clean(known, spec.features, spec.task).reset_index(drop=True)
+    cleaned = spec.cleaning.clean(known, spec.features, spec.task, beside=spec.beside).reset_index(drop=True)
     if spec.task.group is None:
         return cleaned
     ended = cleaned.index.to_series().groupby(cleaned[spec.task.group]).transform("max")

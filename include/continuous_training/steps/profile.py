@@ -11,8 +11,8 @@ from continuous_training.reports import _distributions
 from continuous_training.reports.distribution import ColumnKind, DriftReport, Profile
 
 if TYPE_CHECKING:
-    from continuous_training.core.decisions import Evidence
     from continuous_training.core.run import ChampionRef
+    from continuous_training.core.scores import DriftScore
     from continuous_training.reports._distributions import Tally
     from continuous_training.steps.context import Context
 
@@ -51,18 +51,19 @@ def count(profile: Profile, rows: pd.DataFrame) -> Tally:
     return _distributions.tally(profile.columns, rows)
 
 
-def drift_report(context: Context, profile: Profile, counted: Tally, evidence: Evidence) -> DriftReport:
+def drift_report(context: Context, profile: Profile, counted: Tally, scores: tuple[DriftScore, ...]) -> DriftReport:
     """Return the report of the run's window; the label is part of it once there is one."""
-    champion, label = context.run.champion, context.spec.task.label
+    spec, run, label = context.spec, context.run, context.spec.task.label
+    champion = run.champion
     assert champion is not None
     columns = _distributions.compared(profile.columns, counted)
     return DriftReport(
-        model=evidence.model,
-        window=evidence.window,
+        model=spec.model,
+        window=run.window,
         reference=profile.window,
-        as_of=evidence.as_of,
+        as_of=run.as_of,
         champion=champion.version,
         rows=counted.rows,
         columns=tuple(each for each in columns if each.name != label or each.current.missing < 1),
-        scores=evidence.drift,
+        scores=scores,
     )

@@ -9,6 +9,7 @@ from continuous_training.core.comparison import Comparison
 from continuous_training.deployers.base import Release
 from continuous_training.ledger import Ledger
 from continuous_training.registry import Entry, Registry
+from continuous_training.reports import ModelCard, card_page, kept
 from continuous_training.steps.context import Context
 
 NOTHING_TO_DEPLOY = {"outcome": "nothing to deploy", "url": ""}
@@ -77,14 +78,7 @@ def _entry(context: Context, run_key: str) -> Entry:
     trained = context.manifest("train", run_key)
     collected = context.manifest("collect", run_key)
     evaluated = context.manifest("evaluate", run_key)
-    validated = context.manifest("validate", run_key)
     metrics = {name: value for name, (value, _) in comparison.metrics.items() if value is not None}
-    reports = {
-        "comparison.json": context.read("evaluate", "comparison", run_key),
-        "verdict.json": context.read("evaluate", "verdict", run_key),
-    }
-    if "data_docs" in validated["outputs"]:
-        reports["data_docs.html"] = context.read("validate", "data_docs", run_key)
     run = Ledger(context.settings.ledger).run(run_key).run
     return Entry(
         model=context.spec.model,
@@ -104,5 +98,28 @@ def _entry(context: Context, run_key: str) -> Entry:
             "spec_digest": run.spec_digest,
             "bundle_digest": trained["outputs"]["bundle"],
         },
-        reports=reports,
+        reports=lambda: _reports(context, run_key),
     )
+
+
+def _reports(context: Context, run_key: str) -> dict[str, bytes]:
+    """Return what is kept of a run for people; a run of before there were model cards has none."""
+    evaluated = context.manifest("evaluate", run_key)["outputs"]
+    reports = {f"{name}.json": context.store.get(evaluated[name]) for name in ("comparison", "verdict")}
+    validated = context.manifest("validate", run_key)["outputs"]
+    if "data_docs" in validated:
+        reports["data_docs.html"] = context.store.get(validated["data_docs"])
+    if "card" in evaluated:
+        card = kept.model_card(context.store, run_key)
+        reports["model_card.json"] = context.store.get(evaluated["card"])
+        reports["model_card.html"] = card_page(card).encode()
+        reports |= _pictures(card)
+    return reports
+
+
+def _pictures(card: ModelCard) -> dict[str, bytes]:
+    try:
+        from continuous_training.reports import _pictures as drawing
+    except ImportError:  # an image that only registers models has no matplotlib; the page has the same figures
+        return {}
+    return drawing.pictures(card)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from continuous_training.core.causes import MOST_CAUSES
 from continuous_training.core.decisions import Evidence
 from continuous_training.core.errors import DataInvalid
@@ -10,11 +12,21 @@ from continuous_training.steps.champion import load_champion
 from continuous_training.steps.context import Context, Output, to_json
 from continuous_training.steps.drift import drift_scores
 from continuous_training.steps.evaluate import computed_columns
+from continuous_training.steps.feedback import feedback_scores
+from continuous_training.steps.groups import scored_on_groups
 from continuous_training.steps.lines import measure, windows_of_lines
 from continuous_training.steps.looks import defects_of, look_at, look_back
 from continuous_training.steps.profile import count, drift_report, profile_of
 from continuous_training.steps.realised import realised_gain
 from continuous_training.steps.shadow import shadow_score
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from continuous_training.core.causes import CauseCard
+    from continuous_training.core.run import ChampionRef
+    from continuous_training.core.scores import DriftScore
+    from continuous_training.steps.lines import Look
 
 
 def do(context: Context) -> Output:
@@ -47,19 +59,33 @@ def do(context: Context) -> Output:
         performance=performance,
         shadow=shadow_score(context.within(ripe.window), ripe.rows, bundle, ripe.prediction) if wanted else None,
         realised=realised_gain(context, ripe.rows, bundle) if judged else None,
+        **scored_on_groups(spec, run, ripe),
+        feedback=feedback_scores(context),
         causes=[cause for card in cards for cause in card.causes][:MOST_CAUSES],
         defects=found,
+        report=_report(context, run.champion, now, drift),
     )
-    profile = profile_of(context, run.champion)
-    told = computed_columns(now.y, now.prediction, spec.task, now.groups)
-    counted = now.seen.counted if now.seen else count(profile, now.rows.assign(**told))
-    report = drift_report(context, profile, counted, evidence)
-    outputs = {
-        "evidence": context.store.put(to_json(evidence.model_dump(mode="json"))),
-        "report": context.store.put(report.model_dump_json().encode()),
+    return _kept(context, evidence, cards, run.champion.version)
+
+
+def _kept(context: Context, evidence: Evidence, cards: Sequence[CauseCard], champion: str) -> Output:
+    outputs = {"evidence": context.store.put(to_json(evidence.model_dump(mode="json")))}
+    outputs |= {"report": evidence.report} if evidence.report else {}
+    facts = {
+        "rows": evidence.rows,
+        "scores": len(evidence.drift),
+        "champion": champion,
+        "defects": len(evidence.defects),
     }
-    facts = {"rows": now.size, "scores": len(drift), "champion": run.champion.version, "defects": len(found)}
     if cards:
         outputs["causes"] = context.store.put(to_json([card.model_dump(mode="json") for card in cards]))
         facts["causes"] = cards[0].sentence
     return Output(outputs=outputs, facts=facts)
+
+
+def _report(context: Context, champion: ChampionRef, now: Look, scores: tuple[DriftScore, ...]) -> str:
+    """Store what the window looks like beside the champion's rows."""
+    profile = profile_of(context, champion)
+    told = computed_columns(now.y, now.prediction, context.spec.task, now.groups)
+    counted = now.seen.counted if now.seen else count(profile, now.rows.assign(**told))
+    return context.store.put(drift_report(context, profile, counted, scores).model_dump_json().encode())

@@ -20,6 +20,8 @@ from continuous_training.trainers.preparation import Class, Preparation
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from continuous_training.trainers.base import Trainer
+
 SERVING_PACKAGES = ("airflow-provider-continuous-training", "lightgbm", "scikit-learn", "numpy", "pandas", "skops")
 
 
@@ -34,9 +36,9 @@ def do(context: Context) -> Output:
     classes = tuple(json.loads(context.read("prepare", "classes")))
     ends = json.loads(context.read("prepare", "ends"))
     rows = _rows(context)
-    tune = rows.part(ends["train"], ends["tune"])
+    train, tune = rows.part(0, ends["train"]), rows.part(ends["train"], ends["tune"])
     data = TrainingData(
-        **rows.part(0, ends["train"]).train(),
+        **train.train(),
         x_tune=tune.x,
         y_tune=tune.y,
         tune_groups=tune.groups,
@@ -56,16 +58,23 @@ def do(context: Context) -> Output:
 
     outputs = {}
     with spec.trainer.ready(context.settings.locations) as trainer:
-        fitted = trainer.fit(data, seed=spec.seed, trials=run.trials, warm_start=_champion_parameters(context))
+        warm_start = _champion_parameters(context)
+        fitted = _fit(trainer, data, train, seed=spec.seed, trials=run.trials, warm_start=warm_start)
         if spec.refits:
             settled = trainer.settled(fitted.parameters)
             untuned = replace(data, x_tune=rows.x[:0], y_tune=rows.y[:0], tune_groups=None)
             for name, part in (("judged", rows.part(0, ends["tune"])), ("bundle", rows)):
-                outputs[name] = stored(settled.fit(replace(untuned, **part.train()), seed=spec.seed))
+                outputs[name] = stored(_fit(settled, replace(untuned, **part.train()), part, seed=spec.seed))
         else:
             outputs["bundle"] = stored(fitted)
     outputs["trials"] = context.store.put(to_json(fitted.trials))
     return Output(outputs=outputs, facts=_facts(fitted, outputs["bundle"]))
+
+
+def _fit(trainer: Trainer, data: TrainingData, rows: Rows, **how: Any) -> Fitted:
+    if trainer.mitigation is None or rows.people is None:
+        return trainer.fit(data, **how)
+    return trainer.mitigation.fit(trainer, data, rows.people, **how)
 
 
 def _facts(fitted: Fitted, bundle: str) -> dict[str, Any]:
@@ -86,6 +95,8 @@ class Rows:
     y: NDArray[Any]
     groups: NDArray[Any] | None
     """Ranking only: rows of each group."""
+    people: NDArray[np.intp] | None = None
+    """Number of the group of people of each row, where these are to be learned alike."""
 
     def part(self, start: int, stop: int) -> Rows:
         """Return the rows from one position to another; both lie between two groups."""
@@ -93,7 +104,8 @@ class Rows:
         if groups is not None:
             first, last = np.searchsorted(np.cumsum(groups), (start, stop), side="right")
             groups = groups[first:last]
-        return Rows(self.x[start:stop], self.y[start:stop], groups)
+        people = None if self.people is None else self.people[start:stop]
+        return replace(self, x=self.x[start:stop], y=self.y[start:stop], groups=groups, people=people)
 
     def train(self) -> dict[str, Any]:
         """Return the rows as the train rows of `TrainingData`."""
@@ -102,9 +114,10 @@ class Rows:
 
 def _rows(context: Context) -> Rows:
     """Return what `prepare` stored."""
-    names = ["x", "y", *(["groups"] if context.spec.task.group else [])]
+    mitigation = context.spec.trainer.mitigation
+    names = ["x", "y", *(["groups"] if context.spec.task.group else []), *(["people"] if mitigation else [])]
     found = {name: np.load(context.fetch("prepare", name), mmap_mode="r", allow_pickle=False) for name in names}
-    return Rows(found["x"], found["y"], found.get("groups"))
+    return Rows(found["x"], found["y"], found.get("groups"), found.get("people"))
 
 
 def _champion_model(context: Context, classes: tuple[Class, ...]) -> Path | None:

@@ -17,7 +17,7 @@ def do(context: Context) -> Output:
     spec = context.spec
     rows = pd.read_parquet(context.fetch("collect", "rows"))
     # A column that only the champion still needs is no part of the model, and no suite speaks of it.
-    rows = rows[[name for name in rows if name in {*spec.features.columns, *spec.task.columns}]]
+    rows = rows[[name for name in rows if name in {*spec.columns, *spec.task.columns}]]
     problems = [
         *validation.schema_problems(rows, spec.task, spec.features),
         *validation.label_problems(rows, spec.task, spec.min_rows),

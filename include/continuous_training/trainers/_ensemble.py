@@ -143,7 +143,8 @@ def _newest(data: TrainingData, share: float) -> TrainingData:
     if data.classes:
         backwards = np.asarray(data.y_train)[::-1]
         first = min(first, len(backwards) - 1 - int(np.unique(backwards, return_index=True)[1].max()))
-    return replace(data, x_train=data.x_train[first:], y_train=data.y_train[first:])
+    weights = None if data.train_weights is None else data.train_weights[first:]
+    return replace(data, x_train=data.x_train[first:], y_train=data.y_train[first:], train_weights=weights)
 
 
 def _weighed(members: Sequence[Member], columns: Columns, data: TrainingData) -> list[Member]:

@@ -101,7 +101,9 @@ def columns(data: TrainingData) -> dict[str, Any]:
 
 def _datasets(data: TrainingData, settings: Parameters) -> tuple[lgb.Dataset, lgb.Dataset | None]:
     told = {**columns(data), "params": settings}
-    train = lgb.Dataset(data.x_train, data.y_train, group=data.train_groups, **told).construct()
+    train = lgb.Dataset(
+        data.x_train, data.y_train, weight=data.train_weights, group=data.train_groups, **told
+    ).construct()
     if not len(data.y_tune):
         return train, None
     tune = lgb.Dataset(data.x_tune, data.y_tune, group=data.tune_groups, reference=train, **told)

@@ -159,10 +159,11 @@ def _pipeline(estimator: type, parameters: Parameters, data: TrainingData, *, se
 
 def _train(pipeline: Pipeline, data: TrainingData) -> Attempt:
     y = data.y_train.astype(np.int64) if data.classes else data.y_train
+    weights = {} if data.train_weights is None else {"estimator__sample_weight": data.train_weights}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            pipeline.fit(data.x_train, y)
+            pipeline.fit(data.x_train, y, **weights)
         except InvalidParameterError as error:
             msg = f"scikit-learn refused trainer.parameters: {error}; mend the model file, a retry gives the same"
             raise SpecError(msg) from error

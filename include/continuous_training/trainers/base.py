@@ -12,6 +12,7 @@ from continuous_training.core.duration import Duration
 from continuous_training.core.errors import DataInvalid
 from continuous_training.core.frozen import Frozen
 from continuous_training.core.task import TaskKind
+from continuous_training.trainers.mitigation import AnyMitigation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -64,6 +65,8 @@ class TrainingData:
     train_groups: NDArray[Any] | None = None
     """Ranking only: rows of each group, (groups,); the rows of a group stand together."""
     tune_groups: NDArray[Any] | None = None
+    train_weights: NDArray[Any] | None = None
+    """How much each train row counts, (rows,); the same without."""
 
     def __post_init__(self) -> None:
         if not len(self.y_train):
@@ -114,6 +117,9 @@ class Trainer(Frozen):
         default_factory=dict, description="Parameters of the learner, under its own names."
     )
     tuning: Tuning = Field(default_factory=Tuning, description="Search for better parameters.")
+    mitigation: AnyMitigation | None = Field(
+        None, description="Way to train with which the groups of a sensitive column are treated more alike."
+    )
     threads: int = Field(
         2, ge=1, le=256, description="Threads for training; another number may give slightly different models."
     )
@@ -123,6 +129,9 @@ class Trainer(Frozen):
         if kind not in self.learns:
             instead = "use kind: ranking" if kind == "ranking" else f"write task: {{kind: {self.learns[0]}}} for it"
             msg = f"trainer.kind: {type(self).model_fields['kind'].default} does not learn {kind}; {instead}"
+            raise ValueError(msg)
+        if self.mitigation is not None and self.mitigation.classifies and kind != "classification":
+            msg = f"trainer.mitigation: {self.mitigation.kind} is for classification, not for {kind}; use kind: balanced, or remove it"
             raise ValueError(msg)
 
     @contextmanager

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from continuous_training.core.task import TaskKind
 from continuous_training.trainers.lightgbm import Trees
 
 if TYPE_CHECKING:
@@ -52,6 +53,15 @@ class Ensemble(Trees):
         description="Share of the train rows, the newest ones, on which a new member is fitted beside older members; the "
         "first one is fitted on all.",
     )
+
+    def check(self, kind: TaskKind) -> None:
+        """Raise `ValueError` when these settings cannot learn that kind of task, or the members cannot be mitigated."""
+        super().check(kind)
+        if self.mitigation is not None and self.mitigation.kind == "reduction":
+            msg = (
+                "trainer.mitigation: reduction takes one model and an ensemble has several; use reweighing or balanced"
+            )
+            raise ValueError(msg)
 
     def fit(
         self, data: TrainingData, *, seed: int, trials: int | None = None, warm_start: dict[str, Any] | None = None

@@ -189,6 +189,13 @@ class LightGBM(Trees):
     kind: Literal["lightgbm"] = "lightgbm"
     engine: Dask | None = Field(None, description="Workers that train together; without it one process trains.")
 
+    def check(self, kind: TaskKind) -> None:
+        """Raise `ValueError` when these settings cannot learn that kind of task, or the engine cannot follow them."""
+        super().check(kind)
+        if self.engine is not None and self.mitigation is not None:
+            msg = "trainer.mitigation: the workers of an engine do not weigh rows; remove trainer.mitigation or trainer.engine"
+            raise ValueError(msg)
+
     @contextmanager
     def ready(self, locations: Mapping[str, str]) -> Iterator[Self]:
         """Give the trainer with the workers of its engine."""

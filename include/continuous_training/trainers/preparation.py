@@ -30,7 +30,7 @@ class Cleaning(Frozen):
 
     drop_duplicates: bool = Field(
         default=True,
-        description="Keep one of the rows that agree in every feature, the label, the event time and the group.",
+        description="Keep one of the rows that agree in every feature and sensitive column, the label, the event time and the group.",
     )
     rare: int = Field(
         20, ge=1, description="A category with fewer training rows than this is treated like one never seen before."
@@ -59,8 +59,13 @@ class Cleaning(Frozen):
             )
             raise ValueError(msg)
 
-    def clean(self, frame: pd.DataFrame, features: Features, task: Task) -> pd.DataFrame:
+    def clean(self, frame: pd.DataFrame, features: Features, task: Task, *, beside: Sequence[str] = ()) -> pd.DataFrame:
         """Return the rows of `frame` without exact duplicates, the first of each kept, in their order.
+
+        Parameters
+        ----------
+        beside
+            Columns that are no features and in which rows must agree too to be duplicates.
 
         Raises
         ------
@@ -71,7 +76,7 @@ class Cleaning(Frozen):
             return frame
         from continuous_training.trainers import _frames
 
-        return _frames.without_duplicates(frame, (*features.columns, *task.columns))
+        return _frames.without_duplicates(frame, (*features.columns, *beside, *task.columns))
 
 
 class Preparation(Frozen):

@@ -11,7 +11,7 @@ from continuous_training.core.errors import ContinuousTrainingError
 from continuous_training.core.frozen import Frozen
 from continuous_training.core.scores import DriftScore
 from continuous_training.core.window import Window
-from continuous_training.reports import DriftColumn, DriftReport
+from continuous_training.reports import DriftColumn, kept
 from continuous_training.ui.models import PerformanceLine, lines, reach
 
 if TYPE_CHECKING:
@@ -115,29 +115,12 @@ def column_detail(ledger: Ledger, store: Store, model: str, window: Window, colu
     scores = tuple(_by_column(record).get(column, ()))
     told: dict[str, Any] = {"column": column, "window": window, "scores": scores}
     try:
-        report = window_report(ledger, store, model, window)
+        report = kept.drift_report(store, record.evidence)
     except ContinuousTrainingError as error:
         return ColumnDetail(**told, note=str(error))
-    if report is None:
-        return ColumnDetail(**told, note="this window was scored before distributions were kept")
     found = next((each for each in report.columns if each.name == column), None)
     note = "" if found else "its values were not kept: it is computed, or beyond the columns that a report shows"
     return ColumnDetail(**told, distribution=found, note=note)
-
-
-def window_report(ledger: Ledger, store: Store, model: str, window: Window) -> DriftReport | None:
-    """Return the drift report of a window; `None` where its score step kept none.
-
-    Raises
-    ------
-    ContinuousTrainingError
-        The report is damaged, or cannot be read now.
-    """
-    for record in ledger.looks(model, window):
-        manifest = store.read_manifest(record.run.key, "score")
-        if manifest is not None and "report" in manifest["outputs"]:
-            return DriftReport.model_validate_json(store.get(manifest["outputs"]["report"]))
-    return None
 
 
 def _by_column(record: DecisionRecord) -> dict[str, list[DriftScore]]:

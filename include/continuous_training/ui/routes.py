@@ -9,11 +9,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag, requires_authenticated
@@ -27,11 +26,12 @@ from continuous_training.ledger import Ledger
 from continuous_training.provider import links
 from continuous_training.provider.dags import KINDS
 from continuous_training.provider.hooks import ContinuousTrainingHook, configured_registry_page
-from continuous_training.reports import ModelCard, card_page, drift_page
+from continuous_training.reports import card_page, drift_page, kept
 from continuous_training.settings import Settings
 from continuous_training.spec import MODEL_NAME
+from continuous_training.steps import explained
 from continuous_training.storage import Store
-from continuous_training.ui import champions, decision, drift, models
+from continuous_training.ui import champions, drift, models
 
 PREFIX = links.PAGES
 STATIC = Path(__file__).parent / "static"
@@ -44,7 +44,6 @@ _log = logging.getLogger(__name__)
 
 app = FastAPI(title="Continuous training: pages", docs_url=None, redoc_url=None, openapi_url=None)
 open_to_readers = APIRouter(dependencies=[Depends(requires_access_dag("GET"))])
-Shown = TypeVar("Shown")
 Key = Annotated[str, Query(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -123,7 +122,7 @@ def show_champions(request: Request, dag_id: str) -> Response:
 def show_decision(request: Request, dag_id: str, key: Key) -> Response:
     """Return why a run ran, and what came of it."""
     settings, model = _settings(), _model(dag_id)
-    found = decision.explain_run(_ledger(settings.ledger), Store(settings.artefacts), model, key)
+    found = explained.explain_run(_ledger(settings.ledger), Store(settings.artefacts), model, key)
     spec = models.model_file(Path(settings.models) / f"{model}.yaml")
     leads_to = links.result_links(configured_registry_page(), spec, found.facts.get("promote", {})) if spec else {}
     return _answer(request, found, links=leads_to)
@@ -132,23 +131,17 @@ def show_decision(request: Request, dag_id: str, key: Key) -> Response:
 @open_to_readers.get("/dags/{dag_id}/card")
 def show_card(dag_id: str, key: Key) -> HTMLResponse:
     """Return the model card of a run as a page of its own."""
-    settings, model = _settings(), _model(dag_id)
-    store, notes = Store(settings.artefacts), list[str]()
-    if _ledger(settings.ledger).run(key).run.model != model:
-        raise HTTPException(status.HTTP_404_NOT_FOUND, f"run {key[:12]} is not one of {model}")
-    evaluated = store.read_manifest(key, "evaluate") or {"outputs": {}}
-    card = decision.read_output(store, evaluated["outputs"], "card", ModelCard, notes)
-    return _report(card, card_page, "; ".join(notes) or f"run {key[:12]} has no model card")
+    settings = _settings()
+    explained.run_of(_ledger(settings.ledger), _model(dag_id), key)
+    return _report(card_page(kept.model_card(Store(settings.artefacts), key)))
 
 
 @open_to_readers.get("/dags/{dag_id}/drift/report")
 def show_report(dag_id: str, start: datetime, end: datetime) -> HTMLResponse:
     """Return the drift report of a window as a page of its own."""
     settings = _settings()
-    found = drift.window_report(
-        _ledger(settings.ledger), Store(settings.artefacts), _model(dag_id), _window(start, end)
-    )
-    return _report(found, drift_page, "there is no drift report of this window")
+    decided = _ledger(settings.ledger).decision(_model(dag_id), _window(start, end))
+    return _report(drift_page(kept.drift_report(Store(settings.artefacts), decided.evidence)))
 
 
 def _model(dag_id: str) -> str:
@@ -184,15 +177,13 @@ def _answer(request: Request, value: BaseModel, **more: object) -> Response:
     return Response(body, media_type="application/json", headers=headers)
 
 
-def _report(value: Shown | None, page: Callable[[Shown], str], why: str) -> HTMLResponse:
-    if value is None:
-        raise HTTPException(status.HTTP_404_NOT_FOUND, why)
+def _report(page: str) -> HTMLResponse:
     headers = {
         "Content-Security-Policy": OFFLINE,
         "Cache-Control": "private, no-cache",
         "X-Content-Type-Options": "nosniff",
     }
-    return HTMLResponse(page(value), headers=headers)
+    return HTMLResponse(page, headers=headers)
 
 
 app.include_router(open_to_readers)

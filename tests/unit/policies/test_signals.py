@@ -126,7 +126,7 @@ def test_an_empty_group_is_refused(when: list[list[str]]) -> None:
 @pytest.mark.parametrize("policy", [{"when": [["psi", "eror"]]}, {"advise": ["eror"]}], ids=["when", "advise"])
 def test_a_model_file_that_names_an_unknown_signal_is_refused_with_those_it_has(policy: dict[str, Any]) -> None:
     rules = [{"name": "low", "metric": "roc_auc", "below": 0.6}, {"metric": "f1", "below": 0.5}]
-    expected = "no detector or performance rule is called 'eror'; the signals are f1 below 0.5, low, psi"
+    expected = "no signal is called 'eror'; the signals are f1 below 0.5, low, psi"
     with pytest.raises(ValidationError, match=expected):
         small_model.spec(retraining=policy, performance=rules)
 

@@ -14,10 +14,10 @@ from continuous_training.core.errors import UsageError
 from continuous_training.core.scores import DriftScore, Estimate, PerformanceScore
 from continuous_training.core.window import Window
 from continuous_training.ledger import Ledger
-from continuous_training.reports import Distribution, DriftColumn, DriftReport
+from continuous_training.reports import DriftReport
+from continuous_training.steps.explained import explain_run
 from continuous_training.storage import Store
 from continuous_training.ui.champions import timeline
-from continuous_training.ui.decision import explain_run
 from continuous_training.ui.drift import column_detail, drift_map
 from continuous_training.ui.models import FURTHEST, model_page, reach
 from ledger_parts import NOW, VERDICT, a_run, key, moment, promotion
@@ -41,7 +41,13 @@ def drift_of(column: str | None, value: float | None, **more: Any) -> DriftScore
 
 
 def look(
-    ledger: Ledger, day: int, *scores: DriftScore, model: str = "m", quality: float = 0.7, answer: str = "no"
+    ledger: Ledger,
+    day: int,
+    *scores: DriftScore,
+    model: str = "m",
+    quality: float = 0.7,
+    answer: str = "no",
+    report: str | None = None,
 ) -> Window:
     """Record one decision on the week before `day`."""
     window = Window(start=moment(day - 7), end=moment(day))
@@ -55,7 +61,7 @@ def look(
             model=model, window=window, as_of=moment(day), answer=answer, why=f"week {day}", reason=reason,
             signals=(Signal(name="psi", kind="drift", state="quiet", text="psi 0.1"),),
         ),
-        Evidence(model=model, window=window, as_of=moment(day), rows=100, drift=scores, performance=(line,)),
+        Evidence(model=model, window=window, as_of=moment(day), rows=100, drift=scores, performance=(line,), report=report),
         now=NOW + timedelta(minutes=day),
     )  # fmt: skip
     return window
@@ -149,17 +155,16 @@ def test_names_from_the_data_are_told_as_they_are(ledger: Ledger, store: Store) 
 
 def test_a_column_is_told_with_its_distribution_or_with_why_there_is_none(ledger: Ledger, store: Store) -> None:
     window = look(ledger, 7, drift_of("a", 0.5))
-    assert "before distributions were kept" in column_detail(ledger, store, "m", window, "a").note
-    run = a_run(7, kind="watch").model_copy(update={"window": window})
-    ledger.begin_run(run, now=NOW)
-    lies = Distribution(rows=10, missing=0.0, edges=(0.0, 1.0), shares=(1.0,))
-    told = DriftColumn(name="a", kind="numeric", reference=lies, current=lies)
-    report = DriftReport(
-        model="m", window=window, reference=window, as_of=moment(7), champion="1", rows=10, columns=(told,)
-    )
-    digest = store.put(report.model_dump_json().encode())
-    store.write_manifest(run.key, "score", {"outputs": {"report": digest}, "facts": {}})
-    assert column_detail(ledger, store, "m", window, "a").distribution == told
+    assert "by a version that kept none" in column_detail(ledger, store, "m", window, "a").note
+    shares = {"rows": 10, "missing": 0, "edges": [0, 1, 2], "shares": [0.5, 0.5]}
+    told = {"name": "a", "kind": "numeric", "reference": shares, "current": shares}
+    spans = {"window": window, "reference": window, "as_of": window.end}
+    report = DriftReport(model="m", champion="1", rows=10, columns=[told], **spans).model_dump_json()
+    digest = store.put(report.encode())
+    window = look(ledger, 14, drift_of("a", 0.5), report=digest)
+    distribution = column_detail(ledger, store, "m", window, "a").distribution
+    assert distribution is not None
+    assert (distribution.name, distribution.current.shares) == ("a", (0.5, 0.5))
     assert "beyond the columns" in column_detail(ledger, store, "m", window, "other").note
     (Path(store.object_path(digest))).write_bytes(b"{}")
     assert "holds other bytes" in column_detail(ledger, store, "m", window, "a").note

@@ -1,4 +1,4 @@
-"""What the decision tab of a DAG run shows: why it ran, on which evidence, what the gate said, and what changed."""
+"""One run with everything that is kept of it: why it ran, on which evidence, what the gate said, and what changed."""
 
 from __future__ import annotations
 
@@ -58,9 +58,7 @@ def explain_run(ledger: Ledger, store: Store, model: str, key: str) -> Explained
     UsageError
         No run of this model has the key.
     """
-    record = ledger.run(key)
-    if record.run.model != model:
-        raise UsageError(f"run {key[:12]} is not one of {model}; a retry gives the same")
+    record = run_of(ledger, model, key)
     notes: list[str] = []
     manifests = _manifests(store, key, notes)
     evaluated = manifests.get("evaluate", {}).get("outputs", {})
@@ -76,9 +74,23 @@ def explain_run(ledger: Ledger, store: Store, model: str, key: str) -> Explained
         changes=card.changes if card else (),
         facts={name: manifest["facts"] for name, manifest in manifests.items()},
         has_card=card is not None,
-        has_report="report" in manifests.get("score", {}).get("outputs", {}),
+        has_report=asked is not None and record.run.kind == "watch" and asked.evidence.report is not None,
         notes=tuple(notes),
     )
+
+
+def run_of(ledger: Ledger, model: str, key: str) -> RunRecord:
+    """Return a run of a model.
+
+    Raises
+    ------
+    UsageError
+        No run of this model has the key.
+    """
+    record = ledger.run(key)
+    if record.run.model != model:
+        raise UsageError(f"run {key[:12]} is not one of {model}; a retry gives the same")
+    return record
 
 
 def _decision(ledger: Ledger, record: RunRecord) -> DecisionRecord | None:
