@@ -18,6 +18,7 @@ Predictions = Mapping[str, Floats]
 
 POINTS = 100
 BINS = 10
+PLACES = 10
 _Z = 1.959963984540054  # of a 95 % interval
 _DIGITS = 5
 
@@ -44,15 +45,40 @@ def figures_of_values(y: Floats, predictions: Predictions) -> list[Figure]:
 
 
 def figures_of_ranking(truth: _performance.Truth, scores: Predictions) -> list[Figure]:
-    """Return the quality of a ranking by the size of the group."""
-    assert truth.groups is not None
-    sizes = np.bincount(truth.groups)[np.unique(truth.groups[truth.y > 0])]
-    if not sizes.size:
+    """Return what stands in each place of a ranking, and its quality by the size of the group."""
+    groups = truth.groups
+    if groups is None or not truth.units:
         return []
+    sizes = np.bincount(groups)[np.unique(groups[truth.y > 0])]
+    return [_by_place(truth.y, groups, scores), *_by_size(truth, sizes, scores)]
+
+
+def _by_place(y: Floats, groups: NDArray[np.intp], scores: Predictions) -> Figure:
+    def curve(score: Floats) -> tuple[Any, Any]:
+        order = np.lexsort((-score, groups))
+        begins = np.flatnonzero(np.diff(groups[order], prepend=-1))
+        place = np.arange(len(order)) - np.repeat(begins, np.diff(begins, append=len(order)))
+        seen = place < PLACES
+        rows = np.bincount(place[seen])
+        return np.arange(1, len(rows) + 1), np.bincount(place[seen], y[order][seen]) / rows
+
+    return Figure(
+        name="relevance_by_place",
+        title="Relevance by place",
+        text="The mean relevance of what stands in each of the first places, over all groups; no order does better than the best.",
+        x_label="place",
+        y_label="mean relevance",
+        style="points",
+        series=_each({**scores, "best order": y}, curve),
+    )
+
+
+def _by_size(truth: _performance.Truth, sizes: NDArray[np.intp], scores: Predictions) -> list[Figure]:
     edges = np.unique(np.quantile(sizes, np.linspace(0, 1, 7), method="inverted_cdf"))
     place = np.clip(np.searchsorted(edges, sizes, side="right") - 1, 0, max(len(edges) - 2, 0))
     used = np.unique(place)
-    ticks = tuple(_range(sizes[place == one]) for one in used)
+    if len(used) == 1:
+        return []
     series = []
     for name, score in scores.items():
         ndcg = _performance.by_group("ndcg_at_10", truth, score)
@@ -68,7 +94,7 @@ def figures_of_ranking(truth: _performance.Truth, scores: Predictions) -> list[F
             y_label="NDCG at 10",
             style="bars",
             series=tuple(series),
-            ticks=ticks,
+            ticks=tuple(_range(sizes[place == one]) for one in used),
         )
     ]
 
@@ -101,6 +127,7 @@ def calibration(
     return Figure(
         name="calibration",
         title="Calibration",
+        unit=True,
         text="Ten bins of equally many rows, with 95 % intervals; on the diagonal probabilities are what they say. Mean distance "
         f"from it: {', '.join(errors)}.",
         x_label=x,
@@ -126,6 +153,7 @@ def _roc(positive: NDArray[np.bool_], scores: Predictions) -> Figure:
     return Figure(
         name="roc",
         title="ROC curve",
+        unit=True,
         text="Of the rows that came true, the share found, by the share of the others that is taken for one.",
         x_label="false positive rate",
         y_label="true positive rate",
@@ -144,6 +172,7 @@ def _precision_recall(positive: NDArray[np.bool_], scores: Predictions) -> Figur
     return Figure(
         name="precision_recall",
         title="Precision and recall",
+        unit=True,
         text=f"Of the rows that are named, the share that came true, by the share found of all {100 * positive.mean():.1f} % that did.",
         x_label="recall",
         y_label="precision",

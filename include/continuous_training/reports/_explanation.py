@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-SAMPLE = 500
+SAMPLE = 300
 """Rows that are explained: SHAP values of a row cost about a hundred predictions."""
 FEWEST = 50
 MOST_SLICES = 12

@@ -16,29 +16,32 @@ if TYPE_CHECKING:
 
     from continuous_training.reports.card import Explanation, Figure, ModelCard
 
-_COLOURS = ("#0969a8", "#bc4c00")
+_COLOURS = ("#0969a8", "#bc4c00", "#4d7c0f")
 _QUIET = "#8c959f"
-_NAME = 40
+_NAME = 28
+MOST_DRAWN = 2
+"""Figures beside the importance: a picture takes a tenth of a second, and the page has them all."""
 
 
 def pictures(card: ModelCard) -> dict[str, bytes]:
-    """Return each figure of a card, and the importance of features, as a PNG by file name."""
+    """Return the first figures of a card, and the importance of features, as a PNG by file name."""
     drawn = {}
     with rc_context({"text.parse_math": False}):  # a name with dollar signs is no formula
-        for figure in card.figures:
-            canvas, axes = _canvas(figure.title)
+        for figure in card.figures[:MOST_DRAWN]:
+            canvas, axes = _canvas(figure.title, left=0.12)
             _draw(axes, figure)
             drawn[f"{figure.name}.png"] = _png(canvas)
         if card.explanation is not None:
-            canvas, axes = _canvas("Importance of features")
+            canvas, axes = _canvas("Importance of features", left=0.34)
             _importance(axes, card.explanation)
             drawn["importance.png"] = _png(canvas)
     return drawn
 
 
-def _canvas(title: str) -> tuple[Canvas, Axes]:
-    canvas = Canvas(figsize=(6, 4.2), dpi=110, layout="constrained")
+def _canvas(title: str, *, left: float) -> tuple[Canvas, Axes]:
+    canvas = Canvas(figsize=(6, 4.2), dpi=110)
     axes: Axes = canvas.add_subplot()
+    canvas.subplots_adjust(left=left, right=0.97, bottom=0.13, top=0.91)
     axes.set_title(title, loc="left", fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#d1d9e0", linewidth=0.8)
@@ -48,7 +51,7 @@ def _canvas(title: str) -> tuple[Canvas, Axes]:
 
 def _draw(axes: Axes, figure: Figure) -> None:
     for place, series in enumerate(figure.series):
-        colour, width = _COLOURS[place % 2], 0.8 / len(figure.series)
+        colour, width = _COLOURS[place], 0.8 / len(figure.series)
         if figure.style == "bars":
             axes.bar(
                 [x - 0.4 + (place + 0.5) * width for x in series.x], series.y, width, color=colour, label=series.name

@@ -55,6 +55,7 @@ class Figure(Frozen):
     style: Literal["line", "points", "bars"] = "line"
     series: tuple[Series, ...]
     ticks: tuple[str, ...] | None = Field(None, description="Names of the places 0, 1, ... of bars.")
+    unit: bool = Field(default=False, description="Whether both axes go from 0 to 1.")
     diagonal: str = Field("", description="What the line from corner to corner means; empty draws none.")
     marks: tuple[Mark, ...] = ()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from continuous_training.core.duration import format_duration
 from continuous_training.reports.chart import Chart, around, label, nice, tick
@@ -14,6 +14,7 @@ from continuous_training.reports.frame import (
     badge,
     bullets,
     facts,
+    interval,
     name,
     number,
     page,
@@ -22,12 +23,13 @@ from continuous_training.reports.frame import (
     section,
     text,
 )
+from continuous_training.reports.groups_page import groups
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from continuous_training.core.comparison import SliceComparison
     from continuous_training.core.decisions import Rule
-    from continuous_training.core.scores import Estimate
     from continuous_training.reports.card import ModelCard
 
 _MOST_NAMES = 100
@@ -47,7 +49,7 @@ def card_page(card: ModelCard) -> str:
         + section("Quality", _quality(card))
         + section("Promotion gate", _gate(card.verdict.rules))
         + section("Slices", _slices(card))
-        + section("Groups", _groups(card))
+        + section("Groups of people", groups(card.comparison))
         + section("Figures", _figures(card) + _confusion(card))
         + section("Where predictions come from", explanation(card.explanation) if card.explanation else "")
         + section("What changed", _changes(card))
@@ -101,22 +103,13 @@ def _use(card: ModelCard) -> str:
     return "".join(map(paragraph, told))
 
 
-def _interval(estimate: Estimate | None) -> str:
-    if estimate is None or estimate.value is None:
-        return "&ndash;"
-    between = (
-        "" if estimate.low is None else f' <span class="quiet">{number(estimate.low)} to {number(estimate.high)}</span>'
-    )
-    return f"{number(estimate.value)}{between}"
-
-
 def _quality(card: ModelCard) -> str:
     comparison = card.comparison
     better = "higher" if comparison.greater_is_better else "lower"
     first = (
         f"{name(comparison.metric)} (decides, {better} is better)",
-        _interval(comparison.challenger),
-        _interval(comparison.champion),
+        interval(comparison.challenger),
+        interval(comparison.champion),
     )
     rows: list[Sequence[str]] = [first]
     rows += [
@@ -129,7 +122,7 @@ def _quality(card: ModelCard) -> str:
         told += " The champion is measured as it was before it learned from hold-out rows of its own."
     parts = [Table(told, ("metric", "challenger", "champion"), rows).html()]
     if comparison.difference is not None:
-        gain = _interval(comparison.difference)
+        gain = interval(comparison.difference)
         parts.append(paragraph(f"Challenger minus champion, above 0 better: {gain} in {name(comparison.metric)}."))
     if comparison.negative_flip_rate is not None:
         flips = percent(comparison.negative_flip_rate)
@@ -170,32 +163,13 @@ def _slices(card: ModelCard) -> str:
     known = [part for part in slices if part.difference.value is not None]
     if not known:
         return ""
-    values = [
-        value
-        for part in known
-        for value in (part.difference.value, part.difference.low, part.difference.high)
-        if value is not None
-    ]
-    chart = Chart(
-        around(values, include=0) if min(values) >= 0 or max(values) <= 0 else around(values),
-        (0, 1),
-        width=880,
-        height=54 + 22 * len(known),
-        left=260,
-    )
+    chart = _axis(known)
     base = chart.height - chart.bottom
     parts = [
         f'<line class="axis" stroke-dasharray="4 4" x1="{chart.x(0):.1f}" x2="{chart.x(0):.1f}" y1="6" y2="{base:.1f}"/>'
     ]
     for place, part in enumerate(known):
-        y, seen = 18 + 22 * place, part.difference
-        shown = f"{part.column}={part.value}"
-        parts.append(label(248, y + 4, f"{shown[:28]} ({part.rows:,} rows)", anchor="end"))
-        if seen.low is not None and seen.high is not None:
-            parts.append(
-                f'<line x1="{chart.x(seen.low):.1f}" x2="{chart.x(seen.high):.1f}" y1="{y}" y2="{y}" stroke="var(--one)" stroke-width="2"/>'
-            )
-        parts.append(f'<circle cx="{chart.x(seen.value or 0):.1f}" cy="{y}" r="4" fill="var(--one)"/>')
+        parts += _slice(chart, part, 18 + 22 * place)
     parts += [label(chart.x(value), base + 17, tick(value), anchor="middle") for value in nice(chart.across)]
     parts.append(
         label(
@@ -216,28 +190,32 @@ def _slices(card: ModelCard) -> str:
     return f"<figure>{picture}</figure>{note}"
 
 
-def _groups(card: ModelCard) -> str:
-    """Return whatever the comparison holds of groups of people."""
-    groups: Any = card.comparison.model_dump(mode="json").get("groups")
-    rows = [_flat(each) for each in groups] if isinstance(groups, list) else []
-    head = list(dict.fromkeys(key for row in rows for key in row))
-    cells = [[_cell(row.get(key)) for key in head] for row in rows]
-    return Table(
-        "How the challenger does for each group.", [key.replace("_", " ") for key in head], cells, words=True
-    ).html()
+def _axis(known: Sequence[SliceComparison]) -> Chart:
+    """Return a chart that all intervals fit into, and zero."""
+    values = [
+        value
+        for part in known
+        for value in (part.difference.value, part.difference.low, part.difference.high)
+        if value is not None
+    ]
+    return Chart(
+        around(values, include=0) if min(values) >= 0 or max(values) <= 0 else around(values),
+        (0, 1),
+        width=880,
+        height=54 + 22 * len(known),
+        left=260,
+    )
 
 
-def _flat(value: dict[str, Any], before: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, each in value.items():
-        flat |= _flat(each, f"{before}{key} ") if isinstance(each, dict) else {f"{before}{key}": each}
-    return flat
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return number(value)
-    return "&ndash;" if value is None else name(value)
+def _slice(chart: Chart, part: SliceComparison, y: int) -> list[str]:
+    """Draw one slice with its name, its interval and its difference."""
+    seen, shown = part.difference, f"{part.column}={part.value}"
+    parts = [label(248, y + 4, f"{shown[:28]} ({part.rows:,} rows)", anchor="end")]
+    if seen.low is not None and seen.high is not None:
+        parts.append(
+            f'<line x1="{chart.x(seen.low):.1f}" x2="{chart.x(seen.high):.1f}" y1="{y}" y2="{y}" stroke="var(--one)" stroke-width="2"/>'
+        )
+    return [*parts, f'<circle cx="{chart.x(seen.value or 0):.1f}" cy="{y}" r="4" fill="var(--one)"/>']
 
 
 def _figures(card: ModelCard) -> str:

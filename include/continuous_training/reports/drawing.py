@@ -46,11 +46,11 @@ def _spans(figure: Figure) -> tuple[tuple[float, float], tuple[float, float]]:
     ys = [y for series in figure.series for part in (series.y, series.low or (), series.high or ()) for y in part]
     if figure.style == "bars":
         return (-0.5, len(figure.ticks or xs) - 0.5), around(ys, include=0)
-    if all(0 <= value <= 1 for value in (*xs, *ys)) and figure.name not in {"residuals", "predicted_true", "cost"}:
+    if figure.unit and all(0 <= value <= 1 for value in (*xs, *ys)):
         return _SHARE, _SHARE
     if figure.diagonal:
         return (both := around([*xs, *ys])), both
-    return (min(xs), max(xs)), around(ys, include=0)
+    return around([min(xs), max(xs)]) if figure.style == "points" else (min(xs), max(xs)), around(ys, include=0)
 
 
 def _series(chart: Chart, figure: Figure, series: Series, place: int) -> str:

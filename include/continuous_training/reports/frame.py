@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from continuous_training.core.scores import Estimate
+
 MOST_SHOWN = 80
 """Characters of a name on a page; the JSON has it whole."""
 MOST_TOLD = 500
@@ -42,7 +44,7 @@ caption { text-align: left; color: var(--quiet); padding: .25rem 0 .5rem; }
 th, td { padding: .32rem .75rem .32rem 0; text-align: right; vertical-align: top; font-weight: 400; }
 th:first-child, td:first-child, .words td, .words th { text-align: left; } th:last-child, td:last-child { padding-right: 0; }
 thead th { color: var(--quiet); border-bottom: 1px solid var(--axis); white-space: nowrap; }
-tbody tr { border-bottom: 1px solid var(--line); } tbody th { min-width: 7rem; }
+tbody tr { border-bottom: 1px solid var(--line); } tbody th { min-width: 8rem; }
 .nowrap { white-space: nowrap; }
 dl.facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); gap: .9rem 1.5rem; margin: 1.25rem 0;
   padding: 1rem 1.25rem; background: var(--wash); border-radius: 8px; }
@@ -94,8 +96,8 @@ def plain(told: str) -> str:
 
 
 def name(value: object) -> str:
-    """Return a name out of the data, cut where it is very long; its direction of writing ends with it."""
-    return f"<bdi>{text(value, MOST_SHOWN)}</bdi>"
+    """Return a name out of the data, cut where it is very long; lines break in it at underscores, and its direction of writing ends with it."""
+    return f"<bdi>{text(value, MOST_SHOWN).replace('_', '_<wbr>')}</bdi>"
 
 
 def number(value: float | None) -> str:
@@ -108,6 +110,16 @@ def number(value: float | None) -> str:
         return "&ndash;"
     told = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"  # noqa: PLR2004
     return told.replace("-", "&minus;", 1) if told.startswith("-") else told
+
+
+def interval(estimate: Estimate | None) -> str:
+    """Return a value with its interval as HTML."""
+    if estimate is None or estimate.value is None:
+        return number(None)
+    if estimate.low is None or estimate.high is None:
+        return number(estimate.value)
+    between = f"{number(estimate.low)} to {number(estimate.high)}"
+    return f'{number(estimate.value)} <span class="quiet nowrap">{between}</span>'
 
 
 def percent(share: float) -> str:

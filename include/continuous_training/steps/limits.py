@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from continuous_training.core.duration import format_duration
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from continuous_training.core.comparison import Comparison
     from continuous_training.core.window import Window
     from continuous_training.reports.card import Rows
@@ -47,15 +49,26 @@ def _of_numbers(spec: ModelSpec, comparison: Comparison) -> tuple[str, ...]:
         f"Not defined on these rows: {', '.join(unknown)}." if unknown else "",
         "No slices were judged: the model file names none under promotion." if not policy.slices else "",
         _small_slices(policy.slice_rows, comparison),
+        "Nothing was measured by groups of people: the model file declares no sensitive columns."
+        if spec.fairness is None
+        else "",
+        _small_groups(comparison),
     )
 
 
 def _small_slices(fewest: int, comparison: Comparison) -> str:
     small = [f"{part.column}={part.value} ({part.rows:,})" for part in comparison.slices if part.rows < fewest]
-    if not small:
-        return ""
-    more = f" and {len(small) - _NAMED} more" if len(small) > _NAMED else ""
-    return f"Slices with fewer than {fewest:,} rows were not judged: {', '.join(small[:_NAMED])}{more}."
+    return f"Slices with fewer than {fewest:,} rows were not judged: {_few(small)}." if small else ""
+
+
+def _small_groups(comparison: Comparison) -> str:
+    small = [f"{group.column}={group.value} ({group.rows:,})" for group in comparison.groups if not group.judged]
+    return f"Groups with too few rows to judge: {_few(small)}." if small else ""
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{', '.join(names[:_NAMED])}{more}"
 
 
 def _of_use(spec: ModelSpec) -> tuple[str, ...]:

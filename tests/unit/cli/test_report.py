@@ -62,6 +62,5 @@ def test_mlflow_has_the_card_and_its_figures_with_the_version(deployment: Deploy
     run = client.get_model_version_by_alias("m", "champion").run_id
     kept = {Path(item.path).name for item in client.list_artifacts(run, "reports")}
     assert kept == {
-        "comparison.json", "verdict.json", "model_card.json", "model_card.html", "calibration.png", "roc.png", "precision_recall.png",
-        "cost.png", "importance.png",
+        "comparison.json", "verdict.json", "model_card.json", "model_card.html", "calibration.png", "roc.png", "importance.png",
     }  # fmt: skip

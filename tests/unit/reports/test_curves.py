@@ -97,10 +97,20 @@ def test_a_ranking_is_told_by_the_size_of_its_groups() -> None:
     y = np.zeros(len(groups))
     y[np.flatnonzero(np.diff(groups, prepend=-1))] = 1
     perfect, worst = y.copy(), -y
-    [figure] = _curves.figures_of_ranking(Truth(y, groups), {"challenger": perfect, "champion": worst})
+    by_place, figure = _curves.figures_of_ranking(Truth(y, groups), {"challenger": perfect, "champion": worst})
+    assert [line.y[0] for line in by_place.series] == [1, 0, 1]
+    assert by_place.series[1].x[-1] == 10
     assert figure.ticks[0].startswith("2-")
     assert set(figure.series[0].y) == {1}
     assert figure.series[1].y[0] > figure.series[1].y[-1]
+
+
+def test_groups_of_one_size_are_not_told_apart_and_a_ranking_of_nothing_is_not_drawn() -> None:
+    truth = Truth(np.array([1.0, 0.0] * 10), np.repeat(np.arange(10), 2))
+    assert [figure.name for figure in _curves.figures_of_ranking(truth, {"challenger": truth.y})] == [
+        "relevance_by_place"
+    ]
+    assert _curves.figures_of_ranking(Truth(np.zeros(4), np.arange(4)), {"challenger": np.zeros(4)}) == []
 
 
 def test_several_classes_are_told_by_confidence_and_confusion() -> None:

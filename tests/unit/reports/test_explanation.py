@@ -63,7 +63,7 @@ def test_trees_are_explained_by_their_own_parts_whole_and_by_slice(rows: pd.Data
     assert told.rows == _explanation.SAMPLE
     assert [each.feature for each in told.features] == ["a", "b", "c"]
     assert told.features[0].share == pytest.approx(0.75, abs=0.02)
-    assert [(each.value, each.rows) for each in told.slices] == [("x", 375), ("y", 125)]
+    assert [(each.value, each.rows) for each in told.slices] == [("x", 225), ("y", 75)]
     assert told.shift is None
 
 

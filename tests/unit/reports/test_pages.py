@@ -13,7 +13,7 @@ from continuous_training.reports.chart import around, nice
 from report_parts import card, report
 
 TAGS = {
-    "html", "head", "meta", "title", "style", "body", "main", "h1", "h2", "h3", "p", "section", "span", "bdi", "br", "dl", "div", "dt",
+    "html", "head", "meta", "title", "style", "body", "main", "h1", "h2", "h3", "p", "section", "span", "bdi", "wbr", "br", "dl", "div", "dt",
     "dd", "table", "caption", "thead", "tbody", "tr", "th", "td", "figure", "figcaption", "details", "summary", "code", "ul", "li", "svg",
     "desc", "text", "line", "polyline", "polygon", "circle", "rect",
 }  # fmt: skip
@@ -22,7 +22,7 @@ ATTRIBUTES = {
     "x1", "x2", "y1", "y2", "cx", "cy", "r", "rx", "width", "height", "fill", "fill-opacity", "stroke", "stroke-width", "stroke-dasharray",
     "stroke-linejoin", "points", "text-anchor",
 }  # fmt: skip
-VOID = {"meta", "br"}
+VOID = {"meta", "br", "wbr"}
 HOSTILE = (
     "</title><script>alert(1)</script>",
     "\"><img src=x onerror=alert(1)>' onload='alert(1)",

@@ -2,10 +2,15 @@
 
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 import small_deployment
-from continuous_training.reports import DriftReport, ModelCard, Profile
+from continuous_training.reports import DriftReport, ModelCard, Profile, card_page
+from continuous_training.reports._explanation import PERMUTATION, SHAP
+from continuous_training.steps.context import Context
+from continuous_training.steps.promote import settle
 from small_deployment import Deployment, day
 
 WHOLE: dict[str, Any] = {"reference": "40 days", "current": "10 days", "every": "10 days", "anchor": day(0)}
@@ -86,3 +91,51 @@ def test_a_champion_evaluated_before_there_were_profiles_has_one_made_of_its_row
     assert report.reference == kept.window
     assert [column.name for column in report.columns] == ["wind", "carrier", "late"]
     assert report.columns[0].reference == kept.columns[0].reference
+
+
+TASK = {"kind": "classification", "label": "late", "event_time": "at", "label_delay": "1 day"}
+PROMOTION = {"rows": 100, "resamples": 100}
+OTHERS: dict[str, dict[str, Any]] = {
+    "regression": {"task": TASK | {"kind": "regression"}, "promotion": PROMOTION | {"metric": "rmse"}},
+    "ranking": {
+        "task": TASK | {"kind": "ranking", "group": "trip"},
+        "trainer": {"kind": "ranking", "rounds": 8, "threads": 1},
+        "promotion": PROMOTION | {"metric": "ndcg_at_10", "slices": ["carrier"]},
+    },
+    "several": {"promotion": PROMOTION | {"metric": "accuracy"}},
+    "sklearn": {"trainer": {"kind": "sklearn", "estimator": "LogisticRegression", "threads": 1}},
+    "ensemble": {"trainer": {"kind": "ensemble", "rounds": 8, "threads": 1}},
+}
+DRAWN = {
+    "regression": ["residuals", "predicted_true"],
+    "ranking": ["relevance_by_place"],
+    "several": ["calibration"],
+    "sklearn": ["calibration", "roc", "precision_recall", "cost"],
+    "ensemble": ["calibration", "roc", "precision_recall", "cost"],
+}
+
+
+def otherwise(kind: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows with a label for that kind of task."""
+    number = np.arange(len(rows))
+    if kind == "regression":
+        return rows.assign(late=rows["wind"] * 2 + number % 3)
+    if kind == "several":
+        return rows.assign(late=np.digitize(rows["wind"], [-0.5, 0.5]))
+    return rows.assign(trip=[f"trip {n}" for n in number // 10])
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_every_kind_of_model_has_a_card(kind: str, deployment: Deployment) -> None:
+    deployment.land(75, lambda rows: otherwise(kind, rows))
+    spec = small_deployment.spec(drift=[], **OTHERS[kind])
+    run, _ = deployment.train(spec, as_of=day(41), until="evaluate")
+    settle(Context(spec=spec, run=run, settings=deployment.settings, store=deployment.store))
+    card = card_of(deployment, deployment.train(spec, as_of=day(61), until="evaluate")[1])
+    assert [figure.name for figure in card.figures] == DRAWN[kind]
+    assert {len(figure.series) for figure in card.figures} == {3 if kind == "ranking" else 2}
+    assert card.explanation.method == (PERMUTATION if kind in {"sklearn", "ensemble"} else SHAP)
+    assert card.explanation.features[0].feature == "wind"
+    assert (card.confusion is None) == (kind != "several")
+    assert bool(card.left_out) == (kind not in {"sklearn", "ensemble"})
+    assert card.model in card_page(card)
