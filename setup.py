@@ -48,6 +48,8 @@ setup(
         "msgspec>=0.19",
         "prometheus-client>=0.21",
         "fsspec>=2025.3",
+        "rich>=13",
+        "packaging>=24",
         "prometheus-client>=0.22",
     ],
     extras_require={

@@ -76,7 +76,11 @@ def measure() -> dict[str, tuple[float, float]]:
         session.flush()
         for number in range(MODELS):
             for kind in ("train", "watch", "rollback"):
-                session.add(DagModel(dag_id=f"m{number:04}.{kind}", bundle_name="bench", is_stale=False, fileloc="/dags/models.py"))
+                session.add(
+                    DagModel(
+                        dag_id=f"m{number:04}.{kind}", bundle_name="bench", is_stale=False, fileloc="/dags/models.py"
+                    )
+                )
     app = create_app(apps="core")
     token = get_auth_manager().generate_jwt(SimpleAuthManagerUser(username="bench", role="VIEWER"))
 

@@ -150,8 +150,15 @@ def _rows(schema: Node, block: Node, prefix: str = "") -> Iterator[tuple[str, ..
         if name == "kind" and "const" in node:
             continue
         yield _row(schema, block, name, node, f"{prefix}{name}")
-        for member in _members(schema, node):
-            yield from _rows(schema, member, f"{prefix}{name}.")
+        yield from dict.fromkeys(_inner(schema, _members(schema, node), f"{prefix}{name}"))
+
+
+def _inner(schema: Node, members: list[Node], key: str) -> Iterator[tuple[str, ...]]:
+    for member in members:
+        if len(members) > 1:
+            meaning = member.get("description", "").partition("\n\n")[0]
+            yield f"`{key}`", f"`kind: {member['properties']['kind']['const']}`", "", meaning
+        yield from _rows(schema, member, f"{key}.")
 
 
 def _row(schema: Node, block: Node, name: str, node: Node, key: str) -> tuple[str, ...]:

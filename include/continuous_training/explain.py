@@ -21,6 +21,7 @@ from continuous_training.detectors import AnyDetector
 from continuous_training.policies import AnyRetrainingPolicy, SignalPolicy
 from continuous_training.policies.estimation import estimate_signal
 from continuous_training.policies.fairness import limits_in_words
+from continuous_training.policies.feedback import FeedbackRule
 from continuous_training.policies.performance import PerformanceRule
 from continuous_training.policies.rollout import RolloutPolicy
 from continuous_training.spec import ModelSpec
@@ -67,7 +68,7 @@ def _subject(spec: ModelSpec) -> str:
 
 
 def _beside(spec: ModelSpec) -> str:
-    return f"It is measured by {', '.join(spec.beside)} and never gets them. " if spec.beside else ""
+    return f"It is measured by {', '.join(spec.beside)}, which it never gets. " if spec.beside else ""
 
 
 def _data(spec: ModelSpec, moment: datetime) -> str:
@@ -151,12 +152,8 @@ def _cron(schedule: str) -> str:
 def _evidence(spec: ModelSpec) -> str:
     policy = spec.retraining
     signals = [*map(_detector, spec.drift), *map(_rule, spec.performance), *map(_self_check, spec.estimates)]
-    limits = limits_in_words(spec.fairness) if spec.fairness else {}
-    signals += [f"{name}: it is shown not to hold that {words}." for name, words in limits.items()]
-    signals += [
-        f"{rule.signal}: {rule.kind} is shown on more than {rule.above:.2%} of the predictions{f' where {rule.by} has one value' if rule.by else ''}."
-        for rule in spec.feedback
-    ]
+    signals += map(_limit, limits_in_words(spec.fairness).items()) if spec.fairness else []
+    signals += map(_feedback, spec.feedback)
     every = (
         f"every {format_duration(spec.window.every)}, the newest {format_duration(spec.window.current)} are compared with what the "
         "champion was made from."
@@ -205,6 +202,16 @@ def _rule(rule: PerformanceRule) -> str:
     long = f" in {rule.windows} windows in a row" if rule.windows > 1 else ""
     where = f" where it has at least {rule.rows:,} rows of one {rule.by}" if rule.by else ""
     return f"{rule.name or rule.metric}: the champion's {rule.metric} {_LINES[rule.line]}{where} is {side} {limit:g}{long}."
+
+
+def _limit(limit: tuple[str, tuple[str, str]]) -> str:
+    name, (what, side) = limit
+    return f"{name}: {what} is shown to be {side}."
+
+
+def _feedback(rule: FeedbackRule) -> str:
+    where = f" where it has one {rule.by}" if rule.by else ""
+    return f"{rule.signal}: {rule.kind} is shown on more than {rule.above:.2%} of the champion's predictions{where}."
 
 
 _LINES = {
@@ -304,7 +311,7 @@ def _gate(spec: ModelSpec) -> str:
     if gate.negative_flips is not None:
         rules.append(f"it is wrong where the champion is right on at most {gate.negative_flips:.2%} of the rows")
     if spec.fairness is not None:
-        rules += [f"{words}: the interval of its groups says so" for words in limits_in_words(spec.fairness).values()]
+        rules += [f"{what} is shown not to be {limit}" for what, limit in limits_in_words(spec.fairness).values()]
     if gate.asks is not None:
         always = gate.asks.when == "always"
         rules.append("a person has approved it in Airflow" + ("" if always else ", where a rule of `when` wants one"))

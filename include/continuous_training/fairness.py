@@ -37,8 +37,12 @@ class _Number(NamedTuple):
 
     @property
     def error(self) -> float:
-        """Return the standard error; that of a rate is never less than what so few rows allow."""
-        return max(float(np.nanstd(self.samples)), self.least_error)
+        """Return the standard error; that of a rate is never less than what so few rows allow.
+
+        Blocks that cannot go over the ends are alike: without the factor few rows would seem surer than they are.
+        """
+        alike = 1 - np.ceil(np.cbrt(self.rows)) / self.rows if self.rows > 1 else 1.0
+        return max(float(np.nanstd(self.samples) / np.sqrt(alike)), self.least_error)
 
     @property
     def known(self) -> bool:
@@ -172,7 +176,7 @@ def _least_error(rate: float, rows: int) -> float:
         return 0.0
     more = rows + 4
     share = (rate * rows + 2) / more
-    return float(np.sqrt(share * (1 - share) / more))
+    return float(np.sqrt(share * (1 - share) / rows))
 
 
 def _group(
@@ -224,7 +228,7 @@ def _worst(metric: str, judged: Sequence[_Measured], confidence: float, *, lowes
     if not found:
         return Estimate(metric=metric, note="no group has enough labelled rows"), ""
     values, samples, errors = _arrays([number for _, number in found])
-    reach = _reach(samples - values[:, None], errors, confidence) * errors
+    reach = _reach(samples - values[:, None], confidence) * errors
     sign = 1 if lowest else -1
     place = int(np.argmin(sign * values))
     low, high = (
@@ -250,7 +254,7 @@ def _difference(limited: Measure, judged: Sequence[_Measured], confidence: float
     other = [second.numbers[rate] for rate, _, second in pairs]
     (value, samples, error), (value2, samples2, error2) = _arrays(one), _arrays(other)
     differences, errors = value - value2, np.hypot(error, error2)
-    reach = _reach(samples - samples2 - differences[:, None], errors, confidence) * errors
+    reach = _reach(samples - samples2 - differences[:, None], confidence) * errors
     size = np.abs(differences)
     place = int(np.argmax(size))
     low, high = max(float((size - reach).max()), 0.0), min(float((size + reach).max()), 1.0)
@@ -274,10 +278,11 @@ def _arrays(numbers: Sequence[_Number]) -> tuple[Floats, Floats, Floats]:
     )
 
 
-def _reach(deviations: Floats, errors: Floats, confidence: float) -> float:
-    """Return within how many standard errors all numbers lie at once."""
+def _reach(deviations: Floats, confidence: float) -> float:
+    """Return within how many standard errors all numbers lie at once, given how far resamples (n, resamples) are off."""
     normal = NormalDist().inv_cdf((1 + confidence) / 2)
-    scaled = np.abs(deviations) / np.where(errors > 0, errors, np.inf)[:, None]
+    spread = np.nanstd(deviations, axis=1, keepdims=True)
+    scaled = np.abs(deviations) / np.where(spread > 0, spread, np.inf)
     return max(float(np.quantile(np.nan_to_num(scaled).max(axis=0), confidence)), normal)
 
 

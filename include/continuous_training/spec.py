@@ -99,7 +99,7 @@ class ModelSpec(Frozen):
     retraining: AnyRetrainingPolicy = Field(
         default_factory=SignalPolicy,
         description="When the model is retrained. Without a kind it is signals; in a model file that names no detector, no "
-        "performance rule and no schedule it is regret, which needs none.",
+        "rule, no limit and no schedule it is regret, which needs none.",
     )
     triage: Triage | None = Field(
         default_factory=Triage,

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import flights
 import httpx
@@ -80,6 +81,21 @@ class Story:
         self.compare()
         self.answer()
         self.check()
+
+    def pages(self) -> list[str]:
+        """Return the addresses of the pages in Airflow that show this story."""
+        champion = self.ledger.champion(MODEL)
+        assert champion is not None
+        runs = [run for run in self.airflow.runs(f"{MODEL}.train") if run["run_type"] == "asset_triggered"]
+        decided = f"dags/{MODEL}.train/runs/{quote(runs[0]['dag_run_id'], safe='')}"
+        paths = {
+            "every model": "plugin/models",
+            "drift": f"dags/{MODEL}.train/plugin/drift",
+            "champions": f"dags/{MODEL}.train/plugin/champions",
+            "why it was retrained": f"{decided}/plugin/decision",
+            "model card": f"continuous-training/pages/dags/{MODEL}.train/card?key={champion.run_key}",
+        }
+        return [f"{name:<21}{self.services.airflow_url}/{path}" for name, path in paths.items()]
 
     def roll_out(self) -> None:
         """Let two challengers meet real requests."""
@@ -270,6 +286,7 @@ def main() -> int:
         except Exception as error:  # noqa: BLE001 - whatever broke the story is its result
             print(f"the story broke: {type(error).__name__}: {error}\nlogs: {home}", file=sys.stderr, flush=True)
             return 1
+        print("\nSee it:\n" + "\n".join(f"  {page}" for page in story.pages()), flush=True)
         if os.environ.get("DEMO_EXIT"):
             return 0
         print(

@@ -153,7 +153,12 @@ def test_the_form_and_the_links_reach_the_web_server() -> None:
     dag = round_trip(build_train_dag(small_model.spec()))
     assert set(dag.params.dump()) == {"reason", "as_of", "trials", "force", "dry_run"}
     assert dag.params.get_param("as_of").schema["format"] == "date-time"
-    assert set(dag.get_task("promote").operator_extra_link_dict) == {"MLflow run", "Model version", "Data Docs"}
+    assert set(dag.get_task("promote").operator_extra_link_dict) == {
+        "Model card",
+        "MLflow run",
+        "Model version",
+        "Data Docs",
+    }
 
 
 def test_the_deployment_says_how_often_the_sources_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:

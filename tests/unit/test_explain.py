@@ -271,3 +271,18 @@ def test_what_is_kept_of_predictions_is_told() -> None:
     assert "Prediction log: What is kept of the predictions that a server answers with, and for how long." in text
     assert "sample 0.1" in text
     assert "Prediction log" not in _explained()
+
+
+def test_it_says_who_is_measured_what_is_limited_and_what_people_may_tell() -> None:
+    text = _explained(
+        fairness={"sensitive": ["sex", "carrier"], "as_feature": ["carrier"], "equalised_odds": 0.2},
+        feedback=[{"kind": "complaint", "by": "carrier", "above": 0.02}],
+        deployment={"kind": "local", "log": {}},
+    )
+    assert "It is measured by sex, which it never gets." in text
+    assert "equalised_odds: the equalised odds difference by sex or carrier is shown to be above 0.2." in text
+    assert "- the equalised odds difference by sex or carrier is shown not to be above 0.2" in text
+    assert (
+        "complaint above 0.02: complaint is shown on more than 2.00% of the champion's predictions where it has one carrier."
+        in text
+    )

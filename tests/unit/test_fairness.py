@@ -89,7 +89,7 @@ def test_a_planted_disparity_is_shown() -> None:
 
 
 def test_a_limit_is_kept_only_when_the_whole_interval_is_within() -> None:
-    y, prediction, group = people(3000, gap=0.05)
+    y, prediction, group = people(3000, gap=0.15)
     number = measured(y, prediction, group, demographic_parity=0.0)[1]["demographic_parity"].estimate
     for limit, exceeded, kept in (
         (number.low - 0.001, True, False),

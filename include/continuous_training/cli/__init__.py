@@ -21,7 +21,20 @@ if TYPE_CHECKING:
 
 LONGEST_REASON = 500
 
-FILES = ("manifests", "metrics", "outcomes", "package", "replay", "report", "run", "scorecard", "serve", "step")
+FILES = (
+    "doctor",
+    "manifests",
+    "metrics",
+    "outcomes",
+    "package",
+    "replay",
+    "report",
+    "run",
+    "scorecard",
+    "serve",
+    "status",
+    "step",
+)
 """Commands with a file of their own, which is loaded only for them."""
 
 
@@ -96,11 +109,13 @@ def _parser() -> argparse.ArgumentParser:
 
     lint = commands.add_parser("lint", help="check model files and say what is wrong, where, and what is allowed")
     lint.add_argument("path", nargs="?", help="a model file or a folder of them (default: the models folder)")
+    lint.add_argument("--json", action="store_true", help="print what is right and wrong as JSON")
 
     commands.add_parser("schema", help="print the JSON schema of a model file, for editors")
 
-    explain = commands.add_parser("explain", help="say in words what a model file will do")
-    explain.add_argument("model")
+    explain = commands.add_parser("explain", help="say in words what a model file will do, or why a run ran")
+    explain.add_argument("what", metavar="MODEL|RUN", help="a model, or a run's key or its first 6 digits or more")
+    explain.add_argument("--json", action="store_true")
 
     suggest = commands.add_parser(
         "suggest-expectations", help="propose a Great Expectations suite from a window of data"
@@ -192,6 +207,16 @@ def _report_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 def _operate_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    status = commands.add_parser(
+        "status", help="say how every model stands: champion, ages, open episodes, last decision"
+    )
+    status.add_argument("--json", action="store_true")
+
+    doctor = commands.add_parser(
+        "doctor", help="check versions, settings, connections, rights, the clock and licences (exit code 0, 1 or 7)"
+    )
+    doctor.add_argument("--json", action="store_true")
+
     history = commands.add_parser("history", help="list a model's decisions and champions, newest first")
     history.add_argument("model")
     history.add_argument("--limit", type=number(1, 10_000), default=20)
@@ -212,7 +237,8 @@ def _operate_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParse
     reconcile = commands.add_parser("reconcile", help="let MLflow and what serves show what the ledger says")
     reconcile.add_argument("model", nargs="?", help="default: every model")
 
-    commands.add_parser("verify", help="check the hash chain of the ledger")
+    verify = commands.add_parser("verify", help="check the hash chain of the ledger")
+    verify.add_argument("--json", action="store_true")
 
 
 def _package_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

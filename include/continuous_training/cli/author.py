@@ -25,11 +25,26 @@ def lint(options: argparse.Namespace) -> int:
     path = Path(options.path or Settings.from_environment().models)
     if not path.exists():
         raise UsageError(f"{path} does not exist; name a model file or a folder of model files")
-    if path.is_file():
+    problems = _file_problem(path) if path.is_file() else _folder_problems(path)
+    if options.json:
+        print(json.dumps([{"file": name, "ok": not said, "problem": said or None} for name, said in problems.items()]))
+    else:
+        for name, said in problems.items():
+            print(said or f"{name}: ok", file=sys.stderr if said else sys.stdout)
+    return SpecError.exit_code if any(problems.values()) else 0
+
+
+def _file_problem(path: Path) -> dict[str, str]:
+    try:
         _check_allowed(load_spec(path))
         _check_suite(path)
-        print(f"{path.name}: ok")
-        return 0
+    except SpecError as wrong:
+        return {path.name: str(wrong)}
+    return {path.name: ""}
+
+
+def _folder_problems(path: Path) -> dict[str, str]:
+    """Return what is wrong with each file, or nothing; those that are right first."""
     specs, errors = load_specs(path)
     for name, spec in specs.items():
         try:
@@ -37,13 +52,10 @@ def lint(options: argparse.Namespace) -> int:
             _check_suite(path / f"{name}.yaml")
         except SpecError as wrong:
             errors[name] = wrong
-        else:
-            print(f"{name}.yaml: ok")
-    for error in errors.values():
-        print(error, file=sys.stderr)
     if not specs and not errors:
         raise UsageError(f"{path} holds no .yaml file; put one model file for each model there")
-    return SpecError.exit_code if errors else 0
+    right = {f"{name}.yaml": "" for name in specs if name not in errors}
+    return right | {f"{name}.yaml": str(error) for name, error in errors.items()}
 
 
 def _check_allowed(spec: ModelSpec) -> None:
@@ -71,8 +83,20 @@ def schema(_: argparse.Namespace) -> int:
 
 
 def explain(options: argparse.Namespace) -> int:
-    """Say what a model file will do."""
-    print(explain_spec(load_model(options.model, Settings.from_environment())))
+    """Say what a model file will do, or why a run ran and what became of it."""
+    from continuous_training.cli import explained  # it needs the ledger, and writing model files does not
+
+    settings = Settings.from_environment()
+    a_model = Path(settings.models, f"{options.what}.yaml").is_file()
+    if explained.RUN.fullmatch(options.what) and not a_model:
+        seen = explained.find(options.what, settings)
+        if options.json:
+            print(seen.model_dump_json(indent=1))
+        else:
+            explained.tell(seen)
+        return 0
+    text = explain_spec(load_model(options.what, settings))
+    print(json.dumps({"model": options.what, "text": text}) if options.json else text)
     return 0
 
 

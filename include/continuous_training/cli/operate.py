@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from continuous_training.cli.models import load_model
+from continuous_training.cli.tables import show
 from continuous_training.core.errors import UsageError
 from continuous_training.ledger import Ledger
 from continuous_training.settings import Settings
@@ -34,17 +35,20 @@ def history(options: argparse.Namespace) -> int:
         return 0
     if not any(told.values()):
         print(f"nothing is recorded of {options.model}", file=sys.stderr)
-    _table(
+    show(
         "CHAMPIONS",
-        told["champions"],
-        lambda row: (row["promoted_at"], f"version {row['version']}", row["kind"], row["reason"]),
+        ("at", "version", "kind", "why"),
+        (
+            (_at(row["promoted_at"]), f"version {row['version']}", row["kind"], row["reason"])
+            for row in told["champions"]
+        ),
     )
-    _table(
-        "RUNS",
-        told["runs"],
-        lambda row: (row["began_at"], row["outcome"] or "running", row["run"]["reason"]["kind"], row["text"]),
+    show("RUNS", ("at", "outcome", "reason", "run", "what happened"), map(_run_row, told["runs"]))
+    show(
+        "DECISIONS",
+        ("window until", "answer", "why"),
+        ((_at(row["window"]["end"]), row["answer"], row["why"]) for row in told["decisions"]),
     )
-    _table("DECISIONS", told["decisions"], lambda row: (row["window"]["end"], row["answer"], "", row["why"]))
     return 0
 
 
@@ -81,8 +85,8 @@ def rollout(options: argparse.Namespace) -> int:
         print(f"{spec.model} has had no rollout", file=sys.stderr)
     else:
         print(f"{record.answer}: version {record.version}, since {record.started:%Y-%m-%d %H:%MZ}: {record.text}")
-        for rule in record.verdict.rules if record.verdict else ():
-            print(f"  {rule.name:<10}{rule.outcome.value:<14}{rule.text}")
+        rules = record.verdict.rules if record.verdict else ()
+        show("GUARDS", ("guard", "outcome", "in words"), ((rule.name, rule.outcome.value, rule.text) for rule in rules))
     return 0
 
 
@@ -99,21 +103,26 @@ def reconcile(options: argparse.Namespace) -> int:
     return 0
 
 
-def verify(_: argparse.Namespace) -> int:
+def verify(options: argparse.Namespace) -> int:
     """Check the hash chain of the ledger."""
     problems = Ledger(Settings.from_environment().ledger).verify()
+    if options.json:
+        print(json.dumps({"problems": problems}))
+        return 1 if problems else 0
     for problem in problems:
         print(problem)
     print(f"{len(problems)} problem(s)" if problems else "the ledger is whole", file=sys.stderr)
     return 1 if problems else 0
 
 
-def _table(title: str, rows: list[dict[str, Any]], columns: Callable[[dict[str, Any]], tuple[str, ...]]) -> None:
-    if rows:
-        print(title)
-    for row in rows:
-        moment, *rest = columns(row)
-        print("  " + "  ".join([moment[:16].replace("T", " "), f"{rest[0]:<12}", f"{rest[1]:<11}", rest[2]]))
+def _run_row(row: dict[str, Any]) -> tuple[object, ...]:
+    run = row["run"]
+    reason = run["reason"]["kind"] if run["reason"] else run["kind"]
+    return _at(row["began_at"]), row["outcome"] or "running", reason, run["key"][:12], row["text"]
+
+
+def _at(moment: str) -> str:
+    return moment[:16].replace("T", " ")
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from continuous_training import spec_errors, strict_yaml
 from continuous_training.cli.models import load_model
-from continuous_training.cli.tables import in_columns
+from continuous_training.cli.tables import in_columns, working
 from continuous_training.core.errors import SpecError
 from continuous_training.replay import replay as walk_history
 from continuous_training.replay.page import page
@@ -32,9 +32,17 @@ def replay(options: argparse.Namespace) -> int:
     spec = load_model(options.model, settings)
     spec = with_proxy(spec) if options.proxy else spec
     variants = {"model file": spec} | {Path(file).stem: with_policy(spec, Path(file)) for file in options.policy}
-    report = walk_history(
-        spec, variants, settings, start=options.since, end=options.to, proxy=options.proxy, jobs=options.jobs, say=_say
-    )
+    with working(f"{spec.model}: replay"):
+        report = walk_history(
+            spec,
+            variants,
+            settings,
+            start=options.since,
+            end=options.to,
+            proxy=options.proxy,
+            jobs=options.jobs,
+            say=_say,
+        )
     out = Path(options.out or Path(settings.home) / "replay" / f"{spec.model}.html")
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(page(report), encoding="utf-8")

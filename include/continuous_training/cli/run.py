@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from continuous_training.cli.models import load_model
+from continuous_training.cli.tables import working
 from continuous_training.core.errors import ContinuousTrainingError, UsageError
 from continuous_training.core.run import Request, Run, StepResult
 from continuous_training.ledger import Ledger
@@ -130,7 +131,8 @@ def _retrain(spec: ModelSpec, request: Request, settings: Settings, *, as_json: 
 def _step(name: str, spec: ModelSpec, planned: Run, settings: Settings) -> StepResult:
     started = time.monotonic()
     try:
-        result = run_step(name, spec, planned, settings)
+        with working(f"{spec.model}: {name}"):
+            result = run_step(name, spec, planned, settings)
     except ContinuousTrainingError as error:
         record_failure(planned, settings, name, str(error))
         raise

@@ -1,6 +1,71 @@
-"""Tables as a terminal shows them."""
+"""Tables and progress as a terminal shows them; what goes to a file or a pipe is plain text."""
 
-from collections.abc import Iterable
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+_STYLES = {
+    **dict.fromkeys(("ok", "pass", "promoted", "promote"), "green"),
+    **dict.fromkeys(("note", "inconclusive", "watch", "running"), "yellow"),
+    **dict.fromkeys(("wrong", "down", "fail", "failed", "reject", "fired"), "red"),
+}
+"""Colours of words that say how something went."""
+
+
+def show(title: str, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table; nothing where there are no rows."""
+    cells = [[cell(value) for value in row] for row in rows]
+    if not cells:
+        return
+    if sys.stdout.isatty():
+        _show_richly(title, head, cells)
+        return
+    print(title)
+    widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
+    for row in (head, *cells):
+        print(("  " + "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True))).rstrip())
+
+
+def cell(value: object) -> str:
+    r"""Return a value as one line without signs that steer a terminal: it may come from data, or from anybody.
+
+    >>> cell("a\x1b[31m\nb"), cell(None)
+    ('a [31m b', '')
+    """
+    text = "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+
+
+def _show_richly(title: str, head: Sequence[str], cells: list[list[str]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for place, name in enumerate(head):
+        table.add_column(name, overflow="fold", no_wrap=place == 0)
+    for row in cells:
+        table.add_row(*(Text(text, style=_STYLES.get(text, "")) for text in row))
+    Console(file=sys.stdout, highlight=False).print(table)
+
+
+@contextlib.contextmanager
+def working(text: str) -> Iterator[None]:
+    """Show on a terminal that something is being done, until it is."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    with Console(stderr=True).status(Text(cell(text))):
+        yield
 
 
 def in_columns(rows: Iterable[tuple[str, ...]]) -> str:
@@ -12,7 +77,7 @@ def in_columns(rows: Iterable[tuple[str, ...]]) -> str:
     found = list(rows)
     first, *widths = [max(map(len, column)) for column in zip(*found, strict=True)]
     lines = (
-        "  ".join([row[0].ljust(first), *(cell.rjust(width) for cell, width in zip(row[1:], widths, strict=True))])
+        "  ".join([row[0].ljust(first), *(text.rjust(width) for text, width in zip(row[1:], widths, strict=True))])
         for row in found
     )
     return "\n".join(line.rstrip() for line in lines)

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from continuous_training.core.errors import (
     StoreUnavailable,
     UsageError,
 )
-from continuous_training.ledger.tables import HEAD, VERSION_TABLE
+from continuous_training.ledger.tables import HEAD, VERSION_TABLE, runs
 
 _MIGRATIONS = Path(__file__).parents[1] / "migrations"
 _MIGRATION_LOCK = 0x63746C65646765  # any number that no other program takes in the same database
@@ -78,6 +79,19 @@ class Database:
         """Give a transaction that is kept whole when the block ends, and leaves nothing when it raises."""
         with self._translated(), self._writer.begin() as connection:
             yield connection
+
+    def probe(self) -> datetime:
+        """Return the database's own time, read in a transaction that may write and changes nothing.
+
+        Raises
+        ------
+        StoreUnavailable
+            The database is down, or this user may not write.
+        """
+        with self.write() as connection:
+            connection.execute(sa.update(runs).where(sa.false()).values(text=runs.c.text))
+            told: datetime = connection.execute(sa.select(sa.func.now())).scalar_one()
+        return told.replace(tzinfo=told.tzinfo or UTC)  # SQLite tells UTC and does not say so
 
     def _upgrade(self) -> None:
         with self.read() as connection:

@@ -32,6 +32,9 @@ class Overview(Frozen):
     """One model: its champion, the newest look at it, and counts over all its past."""
 
     model: str
+    seq: int = Field(
+        ge=0, description="Number of the newest row of its chain: what the chain says is the same while this is."
+    )
     fence: int = Field(ge=0, description="0 before the first champion.")
     version: str = ""
     promoted_at: Moment | None = None
@@ -66,7 +69,7 @@ class Overviews(Database):
         """
         chosen = None if models is None else tuple(models)
         with self.read() as connection:
-            known = [*connection.execute(_of(tables.models, chosen, "model", "fence").order_by("model"))]
+            known = [*connection.execute(_of(tables.models, chosen, "model", "seq", "fence").order_by("model"))]
             champions = _newest(connection, tables.promotions, tables.promotions.c.fence, chosen)
             decided = _newest(connection, tables.decisions, tables.decisions.c.window_end, chosen)
             is_open = _of(tables.episodes, chosen, "model", "kind").where(tables.episodes.c.closed_at.is_(None))
@@ -79,6 +82,7 @@ class Overviews(Database):
         return tuple(
             Overview(
                 model=model,
+                seq=seq,
                 fence=fence,
                 episodes=tuple(episodes[model]),
                 champions=kinds[model],
@@ -89,7 +93,7 @@ class Overviews(Database):
                 **_champion(champions.get(model)),
                 **_look(decided.get(model)),
             )
-            for model, fence in known
+            for model, seq, fence in known
         )
 
 

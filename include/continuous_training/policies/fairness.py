@@ -106,17 +106,19 @@ class FairnessPolicy(Frozen):
             yield _rule(each, champion.get((each.measure, each.column)))
 
 
-def limits_in_words(policy: FairnessPolicy) -> dict[Measure, str]:
-    """Return what each limit of the policy asks for.
+def limits_in_words(policy: FairnessPolicy) -> dict[Measure, tuple[str, str]]:
+    """Return for each limit what it is for, and what that may not be.
 
     >>> limits_in_words(FairnessPolicy(sensitive=("sex",), demographic_parity=0.1))
-    {'demographic_parity': 'the demographic parity difference by sex is not above 0.1'}
+    {'demographic_parity': ('the demographic parity difference by sex', 'above 0.1')}
     """
     metric = policy.worst_group.metric if policy.worst_group else ""
     by = " or ".join(policy.sensitive)
     return {
-        name: f"the {_NAMES[name].format(metric=metric)} by {by} is not "
-        + (f"above {above:g}" if below is None else f"below {below:g}")
+        name: (
+            f"the {_NAMES[name].format(metric=metric)} by {by}",
+            f"above {above:g}" if below is None else f"below {below:g}",
+        )
         for name, (below, above) in policy.limits.items()
     }
 

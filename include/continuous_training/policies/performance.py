@@ -34,7 +34,7 @@ class PerformanceRule(Frozen):
     windows: int = Field(1, ge=1, le=50, description="Windows in a row that must cross the limit.")
     by: str | None = Field(
         None,
-        description="Categorical feature, such as a region: the rule then fires when the metric crosses the limit in any of "
+        description="Categorical feature or sensitive column, such as a region: the rule then fires when the metric crosses the limit in any of "
         "its values.",
     )
     rows: int = Field(100, ge=1, description="Rows that a value of `by` must have in the window to be judged.")

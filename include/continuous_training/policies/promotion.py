@@ -33,7 +33,8 @@ class PromotionPolicy(Frozen):
         "good. For metrics where less is better (such as log_loss, rmse or a cost) it is the highest value allowed.",
     )
     slices: tuple[str, ...] = Field(
-        (), description="Categorical columns; the challenger may not be worse on any of their values."
+        (),
+        description="Categorical features or sensitive columns; the challenger may not be worse on any of their values.",
     )
     slice_drop: float = Field(
         0.02, ge=0, description="A slice fails when the challenger is shown to be worse there by more than this."

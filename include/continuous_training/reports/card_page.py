@@ -28,6 +28,7 @@ from continuous_training.reports.groups_page import groups
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from continuous_training.core.comparison import SliceComparison
     from continuous_training.core.decisions import Rule
     from continuous_training.reports.card import ModelCard
 
@@ -162,32 +163,13 @@ def _slices(card: ModelCard) -> str:
     known = [part for part in slices if part.difference.value is not None]
     if not known:
         return ""
-    values = [
-        value
-        for part in known
-        for value in (part.difference.value, part.difference.low, part.difference.high)
-        if value is not None
-    ]
-    chart = Chart(
-        around(values, include=0) if min(values) >= 0 or max(values) <= 0 else around(values),
-        (0, 1),
-        width=880,
-        height=54 + 22 * len(known),
-        left=260,
-    )
+    chart = _axis(known)
     base = chart.height - chart.bottom
     parts = [
         f'<line class="axis" stroke-dasharray="4 4" x1="{chart.x(0):.1f}" x2="{chart.x(0):.1f}" y1="6" y2="{base:.1f}"/>'
     ]
     for place, part in enumerate(known):
-        y, seen = 18 + 22 * place, part.difference
-        shown = f"{part.column}={part.value}"
-        parts.append(label(248, y + 4, f"{shown[:28]} ({part.rows:,} rows)", anchor="end"))
-        if seen.low is not None and seen.high is not None:
-            parts.append(
-                f'<line x1="{chart.x(seen.low):.1f}" x2="{chart.x(seen.high):.1f}" y1="{y}" y2="{y}" stroke="var(--one)" stroke-width="2"/>'
-            )
-        parts.append(f'<circle cx="{chart.x(seen.value or 0):.1f}" cy="{y}" r="4" fill="var(--one)"/>')
+        parts += _slice(chart, part, 18 + 22 * place)
     parts += [label(chart.x(value), base + 17, tick(value), anchor="middle") for value in nice(chart.across)]
     parts.append(
         label(
@@ -206,6 +188,34 @@ def _slices(card: ModelCard) -> str:
         else ""
     )
     return f"<figure>{picture}</figure>{note}"
+
+
+def _axis(known: Sequence[SliceComparison]) -> Chart:
+    """Return a chart that all intervals fit into, and zero."""
+    values = [
+        value
+        for part in known
+        for value in (part.difference.value, part.difference.low, part.difference.high)
+        if value is not None
+    ]
+    return Chart(
+        around(values, include=0) if min(values) >= 0 or max(values) <= 0 else around(values),
+        (0, 1),
+        width=880,
+        height=54 + 22 * len(known),
+        left=260,
+    )
+
+
+def _slice(chart: Chart, part: SliceComparison, y: int) -> list[str]:
+    """Draw one slice with its name, its interval and its difference."""
+    seen, shown = part.difference, f"{part.column}={part.value}"
+    parts = [label(248, y + 4, f"{shown[:28]} ({part.rows:,} rows)", anchor="end")]
+    if seen.low is not None and seen.high is not None:
+        parts.append(
+            f'<line x1="{chart.x(seen.low):.1f}" x2="{chart.x(seen.high):.1f}" y1="{y}" y2="{y}" stroke="var(--one)" stroke-width="2"/>'
+        )
+    return [*parts, f'<circle cx="{chart.x(seen.value or 0):.1f}" cy="{y}" r="4" fill="var(--one)"/>']
 
 
 def _figures(card: ModelCard) -> str:

@@ -299,7 +299,7 @@ class ModelApp:
         return predictions, form.write(self._release, asked, predictions, why)
 
     async def _what_if(self, _: Form, body: bytes, __: Request) -> Answer:
-        return Answer(await self._in_thread(what_if.answer, self._release, self._bundle, body))
+        return Answer(await self._in_thread(what_if.answer, self._release, self._bundle, self._strict, body))
 
     async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, partial(function, *arguments))

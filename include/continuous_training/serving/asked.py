@@ -40,11 +40,11 @@ class Asked(NamedTuple):
         Names of the outputs to send; all when empty.
     row
         The only row, with a value for each column, perhaps for others too; then there is nothing in `given`.
-    reasons
-        Whether to say in words what moved each prediction most.
     named
         The names of columns that the request gives, those of no feature too: once for all rows, or for each row; nothing where it
         gives values alone.
+    reasons
+        Whether to say in words what moved each prediction most.
     """
 
     given: dict[str, list[Any]]
@@ -53,8 +53,8 @@ class Asked(NamedTuple):
     id: str | None = None
     outputs: tuple[str, ...] = ()
     row: dict[str, Any] | None = None
-    reasons: bool = False
     named: Sequence[Iterable[str]] = ()
+    reasons: bool = False
 
     def columns(self, names: Sequence[str]) -> dict[str, list[Any]]:
         """Return each of the columns `names` as a list with one value for each row."""

@@ -52,13 +52,13 @@ def read_request(body: bytes, names: Sequence[str]) -> Asked:
     >>> read_request(b'{"inputs": {"a": [1, 2], "b": ["x", "y"]}}', ["a", "b"]).given
     {'a': [1, 2], 'b': ['x', 'y']}
     >>> read_request(b'{"instances": [[1, "x"]], "params": {"contributions": true}}', ["a", "b"])
-    Asked(given={'a': [1], 'b': ['x']}, rows=1, contributions=True, id=None, outputs=(), row=None, reasons=False, named=())
+    Asked(given={'a': [1], 'b': ['x']}, rows=1, contributions=True, id=None, outputs=(), row=None, named=(), reasons=False)
     """
     request = _parse(body)
     form, value = _only_form(request)
     more = wanted(request["params"], "params") if "params" in request else NOTHING_MORE
     if type(value) is list and len(value) == 1 and type(value[0]) is dict and form != "dataframe_split":
-        return Asked({}, 1, more.contributions, row=value[0], reasons=more.reasons, named=value)
+        return Asked({}, 1, more.contributions, row=value[0], named=value, reasons=more.reasons)
     named: Sequence[Any]
     if form == "dataframe_split":
         columns, named = _from_split(value, names), [value["columns"]]
@@ -67,7 +67,7 @@ def read_request(body: bytes, names: Sequence[str]) -> Asked:
     else:
         columns = _from_rows(form, value, names)
         named = value if value and isinstance(value[0], dict) else ()
-    return Asked(columns, max(map(len, columns.values())), more.contributions, reasons=more.reasons, named=named)
+    return Asked(columns, max(map(len, columns.values())), more.contributions, named=named, reasons=more.reasons)
 
 
 def write_answer(_release: Release, _asked: Asked, predictions: Sequence[Prediction], why: Why | None = None) -> bytes:

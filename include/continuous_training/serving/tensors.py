@@ -80,7 +80,7 @@ def read_request(body: bytes, names: Sequence[str]) -> Asked:
     --------
     >>> tensor = b'{"name": "a", "shape": [2], "datatype": "FP64", "data": [1.5, null]}'
     >>> read_request(b'{"id": "7", "inputs": [%b]}' % tensor, ["a"])
-    Asked(given={'a': [1.5, None]}, rows=2, contributions=False, id='7', outputs=(), row=None, reasons=False, named=[['a']])
+    Asked(given={'a': [1.5, None]}, rows=2, contributions=False, id='7', outputs=(), row=None, named=[['a']], reasons=False)
     """
     request = _parse(body)
     more = NOTHING_MORE if request.parameters is None else wanted(request.parameters, "parameters")
@@ -94,8 +94,8 @@ def read_request(body: bytes, names: Sequence[str]) -> Asked:
     named = [[tensor.name for tensor in request.inputs]]
     if rows == 1:
         row = {name: values[0] for name, values in columns.items()}
-        return Asked({}, 1, more.contributions, request.id, outputs, row, more.reasons, named)
-    return Asked(columns, rows, more.contributions, request.id, outputs, reasons=more.reasons, named=named)
+        return Asked({}, 1, more.contributions, request.id, outputs, row, named, more.reasons)
+    return Asked(columns, rows, more.contributions, request.id, outputs, named=named, reasons=more.reasons)
 
 
 def write_answer(release: Release, asked: Asked, predictions: Sequence[Prediction], why: Why | None = None) -> bytes:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 
 from continuous_training.core.errors import DataInvalid
-from continuous_training.serving.asked import TooManyRows, kind
+from continuous_training.serving.asked import Asked, TooManyRows, kind
 from continuous_training.trainers.bundle import BINARY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from continuous_training.deployers.base import Release
+    from continuous_training.serving.strict import Strict
     from continuous_training.trainers.bundle import Bundle, Prediction
 
 MAX_VALUES = 1_000
@@ -35,7 +36,7 @@ class Question(msgspec.Struct, forbid_unknown_fields=True):
 _DECODER = msgspec.json.Decoder(Question)
 
 
-def answer(release: Release, bundle: Bundle, body: bytes) -> bytes:
+def answer(release: Release, bundle: Bundle, strict: Strict | None, body: bytes) -> bytes:
     """Return as JSON the prediction of the row, those with each value tried, and the changes that cross the threshold.
 
     A crossing is looked for in one column at a time, among values that the model knows: the categories it was trained on
@@ -45,13 +46,17 @@ def answer(release: Release, bundle: Bundle, body: bytes) -> bytes:
     Raises
     ------
     DataInvalid
-        It is no such question, a column is missing or unknown, or a value has the wrong type; the message names it.
+        It is no such question, a column is missing or unknown, a value has the wrong type, or the server is strict and
+        training never saw it; the message names it.
     TooManyRows
         It would try too many values.
     """
     question = _parse(body)
     names = bundle.manifest.preparation.features.columns
     _check(question, names)
+    if strict is not None:
+        strict.check(Asked({}, 1, row=question.row, named=[question.row]))
+        strict.check(Asked(question.change, len(question.change)))
     prediction = bundle.answer_row(question.row)
     told: dict[str, Any] = {
         "model_name": release.model,

@@ -37,9 +37,9 @@ def do(context: Context) -> Output:
     classes = tuple(json.loads(context.read("prepare", "classes")))
     ends = json.loads(context.read("prepare", "ends"))
     rows = _rows(context)
-    tune = rows.part(ends["train"], ends["tune"])
+    train, tune = rows.part(0, ends["train"]), rows.part(ends["train"], ends["tune"])
     data = TrainingData(
-        **rows.part(0, ends["train"]).train(),
+        **train.train(),
         x_tune=tune.x,
         y_tune=tune.y,
         tune_groups=tune.groups,
@@ -59,14 +59,8 @@ def do(context: Context) -> Output:
 
     outputs = {}
     with spec.trainer.ready(context.settings.locations) as trainer:
-        fitted = _fit(
-            trainer,
-            data,
-            rows.part(0, ends["train"]),
-            trials=run.trials,
-            seed=spec.seed,
-            warm_start=_champion_parameters(context),
-        )
+        warm_start = _champion_parameters(context)
+        fitted = _fit(trainer, data, train, seed=spec.seed, trials=run.trials, warm_start=warm_start)
         if spec.refits:
             settled = trainer.settled(fitted.parameters)
             untuned = replace(data, x_tune=rows.x[:0], y_tune=rows.y[:0], tune_groups=None)

@@ -185,7 +185,7 @@ def _row(name: str, seen: Overview | None, ledger: Ledger, path: Path, now: date
         }
     if seen is None:
         return ModelRow.model_validate(told)
-    records = ledger.decisions(name, LOOKS)[::-1]
+    looks, quality = _past(ledger, name, seen.seq)
     rollout = seen.rollout
     return ModelRow.model_validate(
         told
@@ -195,13 +195,20 @@ def _row(name: str, seen: Overview | None, ledger: Ledger, path: Path, now: date
             "promoted_at": seen.promoted_at,
             "data_cutoff": seen.data_cutoff,
             "age_seconds": (now - seen.data_cutoff).total_seconds() if seen.data_cutoff else None,
-            "looks": tuple(_look(record) for record in records),
-            "lines": tuple(line for line in lines(records) if line.slice == ""),
+            "looks": looks,
+            "lines": quality,
             "episodes": seen.episodes,
             "rollout": rollout.text if rollout else None,
             "rollout_answer": rollout.answer if rollout else None,
         }
     )
+
+
+@lru_cache(maxsize=2000)
+def _past(ledger: Ledger, model: str, _seq: int) -> tuple[tuple[Look, ...], tuple[PerformanceLine, ...]]:
+    """Return the newest looks and their lines; they are the same until the model's chain is longer."""
+    records = ledger.decisions(model, LOOKS)[::-1]
+    return tuple(_look(record) for record in records), tuple(line for line in lines(records) if line.slice == "")
 
 
 def _look(record: DecisionRecord) -> Look:

@@ -29,8 +29,9 @@ from continuous_training.provider.hooks import ContinuousTrainingHook, configure
 from continuous_training.reports import card_page, drift_page, kept
 from continuous_training.settings import Settings
 from continuous_training.spec import MODEL_NAME
+from continuous_training.steps import explained
 from continuous_training.storage import Store
-from continuous_training.ui import champions, decision, drift, models
+from continuous_training.ui import champions, drift, models
 
 PREFIX = links.PAGES
 STATIC = Path(__file__).parent / "static"
@@ -121,7 +122,7 @@ def show_champions(request: Request, dag_id: str) -> Response:
 def show_decision(request: Request, dag_id: str, key: Key) -> Response:
     """Return why a run ran, and what came of it."""
     settings, model = _settings(), _model(dag_id)
-    found = decision.explain_run(_ledger(settings.ledger), Store(settings.artefacts), model, key)
+    found = explained.explain_run(_ledger(settings.ledger), Store(settings.artefacts), model, key)
     spec = models.model_file(Path(settings.models) / f"{model}.yaml")
     leads_to = links.result_links(configured_registry_page(), spec, found.facts.get("promote", {})) if spec else {}
     return _answer(request, found, links=leads_to)
@@ -131,7 +132,7 @@ def show_decision(request: Request, dag_id: str, key: Key) -> Response:
 def show_card(dag_id: str, key: Key) -> HTMLResponse:
     """Return the model card of a run as a page of its own."""
     settings = _settings()
-    decision.run_of(_ledger(settings.ledger), _model(dag_id), key)
+    explained.run_of(_ledger(settings.ledger), _model(dag_id), key)
     return _report(card_page(kept.model_card(Store(settings.artefacts), key)))
 
 

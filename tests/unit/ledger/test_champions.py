@@ -110,12 +110,12 @@ def test_a_promotion_ends_its_run_and_the_open_episodes_of_its_model_in_the_same
     ledger.begin_run(a_run(1), now=NOW)
     for model in ("m", "other"):
         decision, evidence = a_decision(1, model, answer="yes")
-        ledger.record_decision(decision, evidence, now=NOW, opened={"performance": "p", "feedback": "f"})
+        ledger.record_decision(decision, evidence, now=NOW, opened={"performance": "p", "feedback": "f", "defect": "d"})
     promote(ledger, 1)
     assert ledger.run(key(1)).outcome == "promoted"
-    assert [episode.kind for episode in ledger.open_episodes("m")] == ["feedback"]
+    assert [episode.kind for episode in ledger.open_episodes("m")] == ["defect"]
     assert {episode.closed_why for episode in ledger.episodes("m")} == {None, "fence 1 is the champion"}
-    assert len(ledger.open_episodes("other")) == 3
+    assert len(ledger.open_episodes("other")) == 4
 
 
 def test_a_promotion_does_not_end_the_run_of_another_model_with_the_same_key(ledger: Ledger) -> None:

@@ -95,7 +95,7 @@ def test_a_later_yes_in_the_same_episode_moves_the_request_and_opens_nothing(led
     assert (episode.name, episode.opened_at, episode.requested_at) == ("d", moment(8), moment(22))
 
 
-@pytest.mark.parametrize("kind", ["schedule", "manual", "config", "feedback"])
+@pytest.mark.parametrize("kind", ["schedule", "manual", "config"])
 def test_a_yes_for_a_cause_that_is_not_measured_opens_no_episode(ledger: Ledger, kind: str) -> None:
     ledger.record_decision(*a_decision(7, answer="yes", kind=kind), now=NOW)
     assert ledger.episodes("m") == ()

@@ -161,7 +161,7 @@ def test_without_signals_the_answer_is_no():
     for when in ("any", "all"):
         decision = decided(when=when)
         assert (decision.answer, decision.reason) == ("no", None)
-        assert "neither a detector nor a performance rule" in decision.why
+        assert "neither a detector nor a rule" in decision.why
 
 
 def test_a_no_of_all_says_what_fired_and_that_it_was_not_enough():

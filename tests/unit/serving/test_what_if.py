@@ -8,6 +8,7 @@ from continuous_training.core.errors import DataInvalid
 from continuous_training.core.task import Task
 from continuous_training.serving import what_if
 from continuous_training.serving.asked import TooManyRows
+from continuous_training.serving.strict import Strict
 from continuous_training.serving.what_if import MAX_VALUES, answer
 from continuous_training.trainers import LightGBM
 from continuous_training.trainers.bundle import load_bundle
@@ -22,7 +23,7 @@ def bundle(trained):
 
 
 def ask(bundle, **question):
-    return json.loads(answer(release(7), bundle, json.dumps({"row": ROW} | question).encode()))
+    return json.loads(answer(release(7), bundle, None, json.dumps({"row": ROW} | question).encode()))
 
 
 def test_each_value_gets_the_prediction_of_the_row_with_it(bundle):
@@ -83,7 +84,7 @@ def test_what_is_no_question_is_refused_by_the_name_of_what_is_wrong(bundle, que
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 200_000, b"null", b'{"row": NaN}', b'{"change": {}}'])
 def test_what_is_no_json_object_with_a_row_is_refused(bundle, body):
     with pytest.raises(DataInvalid, match="the body"):
-        answer(release(7), bundle, body)
+        answer(release(7), bundle, None, body)
 
 
 def test_a_question_is_bounded(bundle, monkeypatch):
@@ -93,6 +94,22 @@ def test_a_question_is_bounded(bundle, monkeypatch):
     monkeypatch.setattr(what_if, "MAX_CELLS", 100)
     with pytest.raises(TooManyRows, match=r"threshold: .* at most 33 are tried"):
         ask(bundle, threshold=0.5)
+
+
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
+        ({"row": ROW | {"gust": 1}, "threshold": 0.5}, "gust: no column of the model, and this server is strict"),
+        ({"row": ROW | {"carrier": "ZZ"}, "threshold": 0.5}, "column 'carrier' holds 'ZZ'"),
+        ({"row": ROW, "change": {"wind": [1, 2], "carrier": ["UA", "ZZ"]}}, "column 'carrier' holds 'ZZ'"),
+    ],
+)
+def test_a_strict_server_tries_only_what_training_saw(bundle, question, said):
+    strict, body = Strict(bundle.manifest.preparation), json.dumps(question).encode()
+    assert answer(release(7), bundle, None, body)
+    with pytest.raises(DataInvalid, match=said):
+        answer(release(7), bundle, strict, body)
+    answer(release(7), bundle, strict, json.dumps({"row": ROW, "change": {"carrier": ["AA", None]}}).encode())
 
 
 def test_several_classes_are_tried_and_have_no_threshold(tmp_path):

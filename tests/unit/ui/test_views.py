@@ -15,9 +15,9 @@ from continuous_training.core.scores import DriftScore, Estimate, PerformanceSco
 from continuous_training.core.window import Window
 from continuous_training.ledger import Ledger
 from continuous_training.reports import DriftReport
+from continuous_training.steps.explained import explain_run
 from continuous_training.storage import Store
 from continuous_training.ui.champions import timeline
-from continuous_training.ui.decision import explain_run
 from continuous_training.ui.drift import column_detail, drift_map
 from continuous_training.ui.models import FURTHEST, model_page, reach
 from ledger_parts import NOW, VERDICT, a_run, key, moment, promotion

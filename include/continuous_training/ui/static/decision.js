@@ -64,6 +64,67 @@ function Why({ found }) {
   );
 }
 
+// What made the quality change: bars with their intervals, from the middle to either side.
+function Causes({ causes, width = 520 }) {
+  const reach = Math.max(...causes.flatMap((cause) => [Math.abs(cause.low), Math.abs(cause.high)])) * 1.1 || 1;
+  const left = 190;
+  const middle = left + (width - left) / 2;
+  const x = (value) => middle + (value / reach) * ((width - left) / 2);
+  const label = `Parts of the change: ${causes.map((cause) => `${plain(cause.name)} ${number(cause.value)}`).join(", ")}`;
+  return h(
+    Part,
+    { title: "What made the quality change", note: `Parts of the change of ${plain(causes[0].metric)} between the rows the champion was judged on and this window, with their intervals` },
+    h(
+      "svg",
+      { role: "img", "aria-label": label, viewBox: `0 0 ${width} ${causes.length * 24 + 8}`, width, style: { maxWidth: "100%", display: "block" } },
+      h("title", null, label),
+      h("line", { x1: middle, x2: middle, y1: 2, y2: causes.length * 24 + 4, stroke: colours.muted, strokeDasharray: "3 3" }),
+      causes.map((cause, index) => {
+        const y = index * 24 + 16;
+        return h(
+          "g",
+          { key: index },
+          h("text", { x: left - 10, y: y + 4, fontSize: 12, textAnchor: "end", fill: colours.text }, plain(cause.name).slice(0, 28), h("title", null, `${plain(cause.name)} (${cause.kind})`)),
+          h("rect", { x: Math.min(x(0), x(cause.value)), width: Math.max(Math.abs(x(cause.value) - x(0)), 1), y: y - 6, height: 12, fill: cause.value < 0 ? colours.far : colours.calm, opacity: 0.75 }),
+          h("line", { x1: x(cause.low), x2: x(cause.high), y1: y, y2: y, stroke: colours.text }),
+        );
+      }),
+    ),
+  );
+}
+
+const interval = (estimate) => (estimate?.low == null ? plain(estimate?.note || "–") : `${number(estimate.low)} to ${number(estimate.high)}`);
+
+// How people are served: of a training both models, of a look the champion alone.
+function Groups({ groups, disparities, who }) {
+  return h(
+    Part,
+    { title: "Groups of people", note: `How the ${who} serves each group of the sensitive columns` },
+    disparities.length > 0 &&
+      h(UI.Box, { mb: 3 },
+        h(Table, {
+          caption: "Limits of fairness", heads: ["What", "Column", "Number", "Interval", "In words"],
+          rows: disparities.map((each, index) => ({
+            key: index,
+            cells: [each.measure.replaceAll("_", " "), plain(each.column), number(each.estimate.value), interval(each.estimate), plain(each.text)],
+          })),
+        })),
+    h(Table, {
+      caption: "Groups", heads: ["Group", "Rows", "Metric", "Interval", "Selected", "True positives", "False positives"],
+      rows: groups.slice(0, 60).map((group, index) => {
+        const score = group[who];
+        return {
+          key: index,
+          cells: [
+            `${plain(group.column)} = ${plain(group.value)}`, number(group.rows), number(score?.metric.value), interval(score?.metric),
+            number(score?.selection_rate?.value), number(score?.true_positive_rate?.value), number(score?.false_positive_rate?.value),
+          ],
+        };
+      }),
+    }),
+  );
+}
+
 function Gate({ verdict }) {
   return h(
     Part,
@@ -143,8 +204,11 @@ function Explained({ found, dagId }) {
     h(UI.Text, { color: "fg.muted", mb: 4 }, `run ${short(record.run.key)}, rows from ${day(record.run.window.start)} to ${day(record.run.window.end)}, begun ${minute(record.began_at)}`),
     found.notes.map((note, index) => h(Note, { key: index, status: "warning" }, plain(note))),
     h(Why, { found }),
+    found.evidence?.causes.length > 0 && h(Causes, { causes: found.evidence.causes }),
     found.verdict && h(Gate, { verdict: found.verdict }),
     found.comparison && h(Comparison, { comparison: found.comparison }),
+    found.comparison?.groups.length > 0 && h(Groups, { ...found.comparison, who: "challenger" }),
+    record.run.kind === "watch" && found.evidence?.groups.length > 0 && h(Groups, { ...found.evidence, who: "champion" }),
     rollout &&
       h(Part, { title: "How it met real requests" },
         h(UI.HStack, { mb: 2, align: "start" }, h(Mark, { word: rollout.answer }), h(UI.Text, null, plain(rollout.text))),

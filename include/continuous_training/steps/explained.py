@@ -1,4 +1,4 @@
-"""What the decision tab of a DAG run shows: why it ran, on which evidence, what the gate said, and what changed."""
+"""One run with everything that is kept of it: why it ran, on which evidence, what the gate said, and what changed."""
 
 from __future__ import annotations
 

@@ -1,0 +1,233 @@
+"""Commands that tell people how things stand: on a terminal, in a pipe, and as JSON."""
+
+import json
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from continuous_training.cli import doctor
+from continuous_training.cli.tables import show, working
+from continuous_training.core.errors import StoreUnavailable
+from continuous_training.ledger import Ledger
+from ledger_parts import a_run
+from small_deployment import Deployment
+
+Ct = Callable[..., Any]
+HOSTILE = "\x1b]0;owned\x07[red]x[/red]\u202e"
+
+
+def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        monkeypatch.setattr(stream, "isatty", lambda: True, raising=False)
+
+
+def findings(ct: Ct) -> tuple[int, dict[str, dict[str, str]]]:
+    said = ct("doctor", "--json")
+    return said.code, {each["check"]: each for each in json.loads(said.out)}
+
+
+# -- status
+
+
+def test_the_status_tells_of_each_model_its_champion_ages_and_what_was_decided(ct: Ct, deployment: Deployment) -> None:
+    deployment.land(55)
+    assert ct("run", "watch", "m", "--decide-only").code in {0, 5}
+    [told] = json.loads(ct("status", "--json").out)
+    champion = deployment.ledger.champion("m")
+    assert champion is not None
+    assert (told["model"], told["version"], told["fence"], told["file"]) == ("m", champion.version, 1, "ok")
+    assert told["data_age_seconds"] > told["age_seconds"] >= 0
+    assert told["decision"]["answer"] == deployment.ledger.decisions("m", 1)[0].decision.answer
+    said = ct("status").out
+    assert f"version {champion.version} (fence 1)" in said
+    assert f"{told['decision']['answer']} {told['decision']['window']['end'][:10]}" in said
+
+
+def test_the_status_shows_models_without_a_champion_a_file_or_a_right_one(ct: Ct, deployment: Deployment) -> None:
+    (deployment.home / "models" / "wrong.yaml").write_text("model: wrong")
+    deployment.ledger.begin_run(a_run(1).model_copy(update={"model": "gone"}), now=datetime.now(UTC))
+    deployment.ledger.promote(
+        "gone", run_key=a_run(1).key, fence_seen=0, bundle="b" * 64, data_cutoff=datetime(2024, 1, 1, tzinfo=UTC), reason="", verdict=None,
+        now=datetime.now(UTC),
+    )  # fmt: skip
+    told = {each["model"]: each for each in json.loads(ct("status", "--json").out)}
+    assert {name: (each["file"], each["fence"]) for name, each in told.items()} == {
+        "gone": ("gone", 1), "m": ("ok", 1), "wrong": ("wrong", 0),
+    }  # fmt: skip
+
+
+# -- explain RUN
+
+
+@pytest.mark.parametrize("digits", [6, 12, 64])
+def test_a_run_is_explained_by_the_first_digits_of_its_key(ct: Ct, deployment: Deployment, digits: int) -> None:
+    [record] = deployment.ledger.runs("m")
+    said = ct("explain", record.run.key[:digits])
+    assert (said.code, said.err) == (0, "")
+    assert said.out.startswith(f"run {record.run.key} of m (train), begun ")
+    assert f"outcome: promoted: {record.text}" in said.out
+    assert "Rules of the gate" in said.out
+    rules = deployment.ledger.champion("m").verdict.rules  # type: ignore[union-attr]
+    assert all(f"{rule.value:.4g}" in said.out for rule in rules if rule.value is not None)
+
+
+def test_a_run_is_explained_as_json_with_everything_that_is_kept(ct: Ct, deployment: Deployment) -> None:
+    [record] = deployment.ledger.runs("m")
+    told = json.loads(ct("explain", record.run.key[:8], "--json").out)
+    assert told["record"]["run"]["key"] == record.run.key
+    assert told["verdict"]["outcome"] == "pass"
+    assert set(told["facts"]) >= {"train", "evaluate", "promote"}
+
+
+def test_a_run_whose_artefacts_are_gone_says_what_is_missing(ct: Ct, deployment: Deployment) -> None:
+    [record] = deployment.ledger.runs("m")
+    for path in (deployment.home / "artefacts" / "objects").iterdir():
+        path.unlink()
+    said = ct("explain", record.run.key)
+    assert said.code == 0
+    assert "outcome: promoted" in said.out
+    assert "missing: verdict: " in said.out
+
+
+def test_a_beginning_of_no_run_or_of_several_is_refused(ct: Ct, deployment: Deployment) -> None:
+    said = ct("explain", "0" * 12)
+    assert (said.code, "no run's key begins with 000000000000" in said.err) == (2, True)
+    for number in (1, 2):
+        run = a_run(number).model_copy(update={"key": "abcdef" + str(number) * 58})
+        deployment.ledger.begin_run(run, now=datetime.now(UTC))
+    said = ct("explain", "abcdef")
+    assert (said.code, "several runs begin with abcdef: " in said.err) == (2, True)
+    assert ct("explain", "abcdef1").code == 0
+    assert "no model is called 'abcde'" in ct("explain", "abcde").err  # too short for a run
+
+
+def test_a_model_is_explained_as_before_and_as_json(ct: Ct) -> None:
+    text = ct("explain", "m").out
+    told = json.loads(ct("explain", "m", "--json").out)
+    assert (told["model"], told["text"].strip()) == ("m", text.strip())
+
+
+# -- tables
+
+
+def test_a_table_is_drawn_on_a_terminal_and_plain_elsewhere_and_nothing_steers_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    show("Things", ("name", "state"), [(HOSTILE, "ok")])
+    plain = capsys.readouterr().out
+    on_a_terminal(monkeypatch)
+    show("Things", ("name", "state"), [(HOSTILE, "ok")])
+    drawn = capsys.readouterr().out
+    assert plain.splitlines() == ["Things", "  name                   state", "  ]0;owned [red]x[/red]  ok"]
+    assert "─" in drawn
+    for text in (plain, drawn):
+        assert "[red]x[/red]" in text
+        assert "\x1b]" not in text
+        assert not set("\x07\u202e") & set(text)
+
+
+def test_progress_is_shown_on_a_terminal_only(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with working("m: train"):
+        pass
+    assert capsys.readouterr() == ("", "")
+    on_a_terminal(monkeypatch)
+    with working("m: train"):
+        pass
+    out, err = capsys.readouterr()
+    assert (out, "m: train" in err) == ("", True)
+
+
+# -- as JSON
+
+
+def test_every_command_that_only_reads_tells_it_as_json(ct: Ct, deployment: Deployment) -> None:
+    for arguments in (
+        ("history", "m"),
+        ("status",),
+        ("doctor",),
+        ("verify",),
+        ("lint",),
+        ("explain", "m"),
+        ("rollout", "m"),
+    ):
+        said = ct(*arguments, "--json")
+        assert said.code == 0, said
+        json.loads(said.out)
+    assert json.loads(ct("verify", "--json").out) == {"problems": []}
+    (deployment.home / "models" / "wrong.yaml").write_text("model: wrong")
+    said = ct("lint", "--json")
+    assert said.code == 2
+    assert [(each["file"], each["ok"]) for each in json.loads(said.out)] == [("m.yaml", True), ("wrong.yaml", False)]
+
+
+# -- doctor
+
+
+def test_a_deployment_that_is_well_has_only_findings_that_say_so(ct: Ct, model: Ct) -> None:
+    model(drift=[{"kind": "alibi_ks", "columns": ["wind"], "p_value": 0.01}])
+    code, found = findings(ct)
+    assert code == 0, found
+    assert {name for name, each in found.items() if each["state"] == "ok"} == {
+        "versions", "home", "model files", "ledger", "clock", "artefacts", "registry", "m: data",
+    }  # fmt: skip
+    assert found["m: licences"]["state"] == "note"
+    assert "Business Source License" in found["m: licences"]["text"]
+
+
+def test_what_is_wrong_ends_with_1_and_what_is_down_with_7(
+    ct: Ct, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://someone:s3cr3t-word@127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    code, found = findings(ct)
+    assert (code, found["registry"]["state"]) == (7, "down")
+    (deployment.home / "models" / "wrong.yaml").write_text("model: wrong")
+    code, found = findings(ct)
+    assert (code, found["model files"]["state"]) == (1, "wrong")
+    assert "1 of 2" in found["model files"]["text"]
+
+
+def test_no_secret_is_told(monkeypatch: pytest.MonkeyPatch, deployment: Deployment) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        msg = "cannot open postgresql://me:p%40ssw0rd@db/ct with p@ssw0rd and t0ken-of-mine"
+        raise StoreUnavailable(msg)
+
+    monkeypatch.setattr(Ledger, "probe", fails)
+    monkeypatch.setattr("continuous_training.cli.doctor.Registry.aliases", lambda *_: {})
+    environment = deployment.settings.to_environment() | {
+        "AIRFLOW_CONN_WAREHOUSE": "postgresql://me:p%40ssw0rd@db/ct", "CT_SERVE_TOKEN": "t0ken-of-mine",
+    }  # fmt: skip
+    told = "\n".join(each.text for each in doctor.examine(environment))
+    assert "cannot open postgresql://me:***@db/ct with *** and ***" in told
+
+
+@pytest.mark.parametrize(
+    ("seconds", "state"), [(0, "ok"), (20, "note"), (-20, "note"), (600, "wrong"), (-600, "wrong")]
+)
+def test_a_clock_that_differs_from_the_databases_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, deployment: Deployment, seconds: int, state: str
+) -> None:
+    monkeypatch.setattr(Ledger, "probe", lambda _: datetime.now(UTC) + timedelta(seconds=seconds))
+    assert doctor._clock(deployment.settings)[0] == state
+
+
+def test_a_ledger_and_a_home_that_may_not_be_written_are_found(
+    ct: Ct, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (deployment.home / "a-file").write_text("")
+    monkeypatch.setenv("CT_LEDGER", f"sqlite:///{deployment.home / 'a-file' / 'ledger.db'}")
+    monkeypatch.setenv("CT_ARTEFACTS", str(deployment.home / "a-file" / "store"))
+    monkeypatch.setattr("continuous_training.cli.doctor.Registry.aliases", lambda *_: {})
+    code, found = findings(ct)
+    assert code == 7
+    assert {name for name, each in found.items() if each["state"] == "down"} == {"ledger", "clock", "artefacts"}
+    assert doctor._home(deployment.home / "a-file")[0] == "wrong"
+
+
+def test_the_database_tells_its_time(deployment: Deployment) -> None:
+    assert abs((deployment.ledger.probe() - datetime.now(UTC)).total_seconds()) < 5
