@@ -1,5 +1,7 @@
 """Write `docs/reference/` from the code: model file, command line, operators, settings, expectations.
 
+The page of the model card in `docs/examples/` is written from its JSON, which `ct report flight_delays --json` printed.
+
     python docs/build.py            write the pages
     python docs/build.py --check    write nothing; exit with 1 when a page is not what the code says
 
@@ -28,6 +30,7 @@ from continuous_training.core.quality import METRICS
 from continuous_training.core.run import Request
 from continuous_training.core.task import Features, Task
 from continuous_training.deployers.base import Release
+from continuous_training.reports import ModelCard, card_page
 from continuous_training.serving.openapi import document
 from continuous_training.settings import Settings
 from continuous_training.spec import ModelSpec
@@ -36,6 +39,7 @@ from continuous_training.trainers.bundle import Manifest
 from continuous_training.trainers.lightgbm import ALLOWED
 
 REFERENCE = Path(__file__).absolute().parent / "reference"
+MODEL_CARD = REFERENCE.parent / "examples" / "model-card.json"
 NOTE = "<!-- Written by docs/build.py from the code: change the code, then `make docs`. -->"
 LIMITS = {
     "exclusiveMinimum": "above {}", "minimum": "at least {}", "exclusiveMaximum": "below {}", "maximum": "at most {}",
@@ -51,14 +55,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing, compare")
     check = parser.parse_args().check
-    written = pages()
-    found = {path.name: path.read_text() for path in REFERENCE.iterdir()} if REFERENCE.is_dir() else {}
-    stale = sorted(name for name in written.keys() | found.keys() if written.get(name) != found.get(name))
-    for name in stale:
+    written = {REFERENCE / name: text for name, text in pages().items()} | {
+        MODEL_CARD.with_suffix(".html"): _model_card()
+    }
+    kept = [*REFERENCE.glob("*"), *MODEL_CARD.parent.glob("*.html")]
+    found = {path: path.read_text() for path in kept}
+    stale = sorted(path for path in written.keys() | found.keys() if written.get(path) != found.get(path))
+    for path in stale:
         if not check:
-            REFERENCE.mkdir(exist_ok=True)
-            (REFERENCE / name).write_text(written[name]) if name in written else (REFERENCE / name).unlink()
-        print(f"docs/reference/{name} {'is not what the code says; run make docs' if check else 'brought up to date'}")
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(written[path]) if path in written else path.unlink()
+        told = path.relative_to(REFERENCE.parent)
+        print(f"docs/{told} {'is not what the code says; run make docs' if check else 'brought up to date'}")
     return 1 if check and stale else 0
 
 
@@ -72,6 +80,10 @@ def pages() -> dict[str, str]:
         "expectations.md": _page("Expectations", _expectations()),
         "server.openapi.json": _server(),
     }
+
+
+def _model_card() -> str:
+    return card_page(ModelCard.model_validate_json(MODEL_CARD.read_text()))
 
 
 def _page(title: str, parts: Iterable[str]) -> str:

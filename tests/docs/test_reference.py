@@ -1,6 +1,7 @@
 """The reference pages are what the code says."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -34,11 +35,14 @@ def test_a_changed_and_a_forgotten_page_are_found_and_put_right(tmp_path: Path) 
     (tmp_path / "reference").mkdir()
     for page in (ROOT / "docs" / "reference").iterdir():
         (tmp_path / "reference" / page.name).write_text(page.read_text())
+    shutil.copytree(ROOT / "docs" / "examples", tmp_path / "examples")
+    (tmp_path / "examples" / "model-card.html").write_text("old")
     (tmp_path / "reference" / "cli.md").write_text("old")
     (tmp_path / "reference" / "gone.md").write_text("old")
     checked = build(tmp_path, "--check")
     assert checked.returncode == 1
     assert {line.split()[0] for line in checked.stdout.splitlines()} == {
+        "docs/examples/model-card.html",
         "docs/reference/cli.md",
         "docs/reference/gone.md",
     }

@@ -41,6 +41,7 @@ CHALLENGER, CHAMPION = "challenger", "champion"
 MOST_CLASSES = 20
 _TWO = 2
 _LICENCE_LENGTH = 60
+_DIGEST = 12
 _LARGEST = 1e100  # beyond, differences and squares are no numbers any more
 _ABSENT = defaultdict(lambda: "not known", parameter="not set", feature="not used")
 
@@ -161,7 +162,7 @@ def _explained(spec: ModelSpec, judged: Judged) -> Explanation | None:
 
 def _changes(context: Context) -> tuple[Change, ...]:
     """Return in what the challenger was made otherwise than the champion, as far as that is still known."""
-    champion, run = context.run.champion, context.run
+    run, champion = context.run, context.run.champion
     before = context.store.read_manifest(champion.run_key, "train") if champion else None
     if champion is None or before is None:
         return ()
@@ -184,6 +185,7 @@ def _made(context: Context, key: str, trained: Mapping[str, Any]) -> dict[str, s
         told |= {"data window": collected["facts"]["window"], "rows": f"{collected['facts']['rows']:,}"}
     manifest, _ = load_description(context.bundle(trained["outputs"]["bundle"]))
     told |= {f"feature {name}": "used" for name in manifest.preparation.features.columns}
+    told |= {"model file": facts["spec"][:_DIGEST]} if "spec" in facts else {}
     return told | {"trainer": manifest.trainer.kind}
 
 

@@ -20,6 +20,7 @@ from continuous_training.trainers.preparation import Class, Preparation
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from continuous_training.core.run import Run
     from continuous_training.trainers.base import Trainer
 
 SERVING_PACKAGES = ("airflow-provider-continuous-training", "lightgbm", "scikit-learn", "numpy", "pandas", "skops")
@@ -68,7 +69,7 @@ def do(context: Context) -> Output:
         else:
             outputs["bundle"] = stored(fitted)
     outputs["trials"] = context.store.put(to_json(fitted.trials))
-    return Output(outputs=outputs, facts=_facts(fitted, outputs["bundle"]))
+    return Output(outputs=outputs, facts=_facts(fitted, outputs["bundle"], run))
 
 
 def _fit(trainer: Trainer, data: TrainingData, rows: Rows, **how: Any) -> Fitted:
@@ -77,9 +78,10 @@ def _fit(trainer: Trainer, data: TrainingData, rows: Rows, **how: Any) -> Fitted
     return trainer.mitigation.fit(trainer, data, rows.people, **how)
 
 
-def _facts(fitted: Fitted, bundle: str) -> dict[str, Any]:
+def _facts(fitted: Fitted, bundle: str, run: Run) -> dict[str, Any]:
     return {
         "bundle": bundle,
+        "spec": run.spec_digest,
         "parameters": fitted.parameters,
         "trials": len(fitted.trials),
         # Where the model is registered these libraries may be others, or missing.

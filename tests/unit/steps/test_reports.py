@@ -44,7 +44,7 @@ def test_the_next_card_says_what_changed(champion: Deployment) -> None:
     card = card_of(champion, champion.train(spec, until="evaluate")[1])
     changed = {change.what: (change.before, change.after) for change in card.changes}
     assert changed["parameter num_leaves"] == ("not set", "7")
-    assert set(changed) == {"parameter num_leaves", "data window"}
+    assert set(changed) == {"parameter num_leaves", "data window", "model file"}
     assert all(len(figure.series) == 2 for figure in card.figures)
     assert card.explanation.shift is not None
     assert card.explanation.features[0].champion is not None
