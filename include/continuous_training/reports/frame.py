@@ -77,8 +77,8 @@ def page(title: str, body: str) -> str:
 def text(value: object, most: int | None = None) -> str:
     r"""Return what a value says as text of a page, cut to `most` characters; what cannot be seen is shown as a sign.
 
-    >>> text('<b>"\x00', most=3), text("a long name", most=6)
-    ('&lt;b&gt;...', 'a l...')
+    >>> text('<b>"\x00'), text("a long name", most=6)
+    ('&lt;b&gt;&quot;\ufffd', 'a l...')
     """
     told = str(value)
     if most is not None and len(told) > most:
