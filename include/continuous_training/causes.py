@@ -63,11 +63,12 @@ class Causes(Frozen):
     can the label's own shift from what they did to it, so the last part is then that of all of these. Weights are cut off
     at 20 times their mean.
 
-    Limits: a feature that goes together with one that was taken out may stand for it. A change of which features go together, without any change of one alone, counts as relation. If the relation
-    changes so that the label becomes more frequent in rows of all kinds, data cannot tell that from a shift of the label,
-    and it counts as one. The intervals hold the uncertainty of rows and weights, not that of
-    how features are binned, and a window is one stretch of time: what is the same in all its rows, such as the weather of
-    its days, is no sample of anything. Causes are shifts that explain the numbers; what moved them in the world the data does not say.
+    Limits: a feature that goes together with one that was taken out may stand for it. A change of which features go
+    together, without any change of one alone, counts as relation. If the relation changes so that the label becomes more
+    frequent in rows of all kinds, data cannot tell that from a shift of the label, and it counts as one. The intervals
+    hold the uncertainty of rows and weights, not that of how features are binned, and a window is one stretch of time:
+    what is the same in all its rows, such as the weather of its days, is no sample of anything. Causes are shifts that
+    explain the numbers; what moved them in the world the data does not say.
 
     Source: Zhang, Singh, Ghassemi, Joshi, "Why did the model fail?: attributing model performance changes to distribution
     shifts", ICML 2023; Budhathoki, Janzing, Bloebaum, Ng, "Why did the distribution change?", AISTATS 2021 (DoWhy's
@@ -92,7 +93,11 @@ class Causes(Frozen):
     )
 
     def check(self, features: Features) -> None:
-        """Raise `ValueError` when a group names a column that is not a feature, or one that another group has."""
+        """Raise `ValueError` when a group has a feature's name, or a column that is no feature or that another group has."""
+        for name in self.groups:
+            if name in features.columns:
+                msg = f"causes.groups: {name} is the name of a feature; call the group otherwise"
+                raise ValueError(msg)
         named = [name for columns in self.groups.values() for name in columns]
         for name in named:
             if name not in features.columns:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk.serde import serialize
+from markdown_it import MarkdownIt
 
 import small_model
 from airflow_worker import Worker, dag_run
@@ -81,6 +82,10 @@ def test_what_data_and_people_say_can_be_no_markup_and_no_link() -> None:
     assert body.count("`") % 2 == 0
     for sign in ("evil", "click", "<", "7*7", "\u202e"):
         assert sign not in outside
+    parsed = MarkdownIt("commonmark").enable("table").parse(body)
+    kinds = {token.type for block in parsed for token in (block, *(block.children or ()))}
+    assert {"table_open", "code_inline"} <= kinds
+    assert not kinds & {"link_open", "image", "html_inline", "html_block", "heading_open"}
     for row in (line for line in body.splitlines() if line.startswith("|")):
         assert row.count("|") in {4, 5, 6}, row
 

@@ -102,6 +102,12 @@ def test_two_causes_have_their_parts():
     assert found["label"].shown
 
 
+def test_a_shift_of_the_label_leaves_the_order_of_rows_as_it_was():
+    parts = by_name(card("label", 900, "roc_auc"))
+    assert parts["label"].value == pytest.approx(0, abs=1e-9)
+    assert not parts["label"].shown
+
+
 @pytest.mark.parametrize("metric", ["log_loss", "roc_auc", "f1"])
 @pytest.mark.parametrize("change", ["c", "label"])
 def test_the_parts_add_up_to_the_change(change, metric):
@@ -206,6 +212,8 @@ def test_a_wrong_group_is_refused_by_its_name():
         Causes(groups={"weather": ("wnd",)}).check(FEATURES)
     with pytest.raises(ValueError, match="c is named more than once"):
         Causes(groups={"one": ("c",), "two": ("c",)}).check(FEATURES)
+    with pytest.raises(ValueError, match="c is the name of a feature"):
+        Causes(groups={"c": ("a",)}).check(FEATURES)
     with pytest.raises(ValidationError):
         Causes(when="sometimes")
 

@@ -160,7 +160,13 @@ def test_a_bank_retrains_when_income_or_employment_drifts_or_the_accuracy_falls(
 ) -> None:
     bank = example("credit_risk")
     bank.land("2024-02-01", "2024-06-03")
-    assert bank.train("2024-06-03")["outcome"] == "promoted"
+    first = bank.train("2024-06-03")
+    assert first["outcome"] == "promoted"
+    comparison = Comparison.model_validate_json(bank.stored("evaluate", first["run"], "comparison"))
+    women, men = sorted((group for group in comparison.groups if group.column == "sex"), key=lambda group: group.value)
+    assert women.challenger.selection_rate.low > men.challenger.selection_rate.high
+    assert all(disparity.kept for disparity in comparison.disparities)
+    assert "sex" not in bank.spec.features.columns
     quiet = bank.copy(tmp_path / "quiet")
     quiet.land("2024-06-03", "2024-07-12", events={})
     assert answers(quiet.watch("2024-07-12")) == ["no", "no", "no"]

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from continuous_training.cli.models import load_model
-from continuous_training.cli.tables import working
+from continuous_training.cli.tables import cell, working
 from continuous_training.core.errors import ContinuousTrainingError, UsageError
 from continuous_training.core.run import Request, Run, StepResult
 from continuous_training.ledger import Ledger
@@ -83,8 +83,8 @@ def _approved(spec: ModelSpec, planned: Run, settings: Settings) -> bool:
     asked = question(spec, planned, settings)
     if asked is None:
         return True
-    _say(f"  a person must approve: {'; '.join(asked.reasons)}")
-    return sys.stdin.isatty() and input(f"{asked.verdict.text} Promote it? [y/N] ").strip().lower() == "y"
+    _say(f"  a person must approve: {cell('; '.join(asked.reasons))}")
+    return sys.stdin.isatty() and input(f"{cell(asked.verdict.text)} Promote it? [y/N] ").strip().lower() == "y"
 
 
 def _watch(spec: ModelSpec, settings: Settings, options: argparse.Namespace) -> int:

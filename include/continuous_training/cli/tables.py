@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -23,7 +23,7 @@ def show(title: str, head: Sequence[str], rows: Iterable[Sequence[object]]) -> N
     if not cells:
         return
     if sys.stdout.isatty():
-        _show_richly(title, head, cells)
+        print(_drawn(title, head, cells))
         return
     print(title)
     widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
@@ -41,18 +41,24 @@ def cell(value: object) -> str:
     return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
 
 
-def _show_richly(title: str, head: Sequence[str], cells: list[list[str]]) -> None:
+def _drawn(
+    title: str, head: Sequence[str], cells: Iterable[Sequence[str]], numbers: Literal["left", "right"] = "left"
+) -> str:
+    """Return a table as it is drawn on the terminal; `numbers` is where all columns but the first are aligned."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for place, name in enumerate(head):
-        table.add_column(name, overflow="fold", no_wrap=place == 0)
+        table.add_column(name, overflow="fold", no_wrap=place == 0, justify=numbers if place else "left")
     for row in cells:
         table.add_row(*(Text(text, style=_STYLES.get(text, "")) for text in row))
-    Console(file=sys.stdout, highlight=False).print(table)
+    console = Console(file=sys.stdout, highlight=False)
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get().rstrip("\n")
 
 
 @contextlib.contextmanager
@@ -74,7 +80,9 @@ def in_columns(rows: Iterable[tuple[str, ...]]) -> str:
     >>> in_columns([("name", "rows"), ("a", "12")])
     'name  rows\na       12'
     """
-    found = list(rows)
+    found = [[cell(text) for text in row] for row in rows]
+    if sys.stdout.isatty():
+        return _drawn("", found[0], found[1:], numbers="right")
     first, *widths = [max(map(len, column)) for column in zip(*found, strict=True)]
     lines = (
         "  ".join([row[0].ljust(first), *(text.rjust(width) for text, width in zip(row[1:], widths, strict=True))])

@@ -11,7 +11,8 @@ from continuous_training.core.window import Window
 
 CauseKind = Literal["features", "label", "relation", "inseparable", "refit"]
 MOST_CAUSES = 10
-_MOST_TOLD = 3
+_MOST_TOLD, _LONGEST_NAME = 3, 150
+_ROUNDING = 1e-9  # the label's share leaves roc_auc as it is, but for the last digits
 
 
 class Cause(Frozen):
@@ -32,7 +33,7 @@ class Cause(Frozen):
     @property
     def shown(self) -> bool:
         """Tell whether its interval leaves no doubt that it made the metric greater, or that it made it smaller."""
-        return self.low > 0 or self.high < 0
+        return self.low > _ROUNDING or self.high < -_ROUNDING
 
 
 class CauseCard(Frozen):
@@ -81,4 +82,6 @@ def in_words(causes: Sequence[Cause]) -> str:
     shown = [cause for cause in causes if cause.shown][:_MOST_TOLD]
     if not shown:
         return "no single cause is shown"
-    return "; ".join(f"{cause.name} {cause.value:+.2g} ({cause.low:+.2g} to {cause.high:+.2g})" for cause in shown)
+    return "; ".join(
+        f"{cause.name[:_LONGEST_NAME]} {cause.value:+.2g} ({cause.low:+.2g} to {cause.high:+.2g})" for cause in shown
+    )

@@ -56,7 +56,7 @@ class Evidence(Frozen):
     causes: tuple[Cause, ...] = Field(
         (),
         max_length=MOST_CAUSES,
-        description="Parts of the change of a metric whose rule fired; none where none is told.",
+        description="Parts of the change of one metric: that of the first rule that fired and has some.",
     )
     defects: tuple[Defect, ...] = Field((), description="Why the window is broken; a broken one retrains nothing.")
     report: str | None = Field(None, description="Digest of the drift report; none where none was kept.")

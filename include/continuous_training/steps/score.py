@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from continuous_training.core.causes import MOST_CAUSES
 from continuous_training.core.decisions import Evidence
 from continuous_training.core.errors import DataInvalid
 from continuous_training.steps.causes import cause_cards
@@ -61,7 +60,7 @@ def do(context: Context) -> Output:
         realised=realised_gain(context, ripe.rows, bundle) if judged else None,
         **scored_on_groups(spec, run, ripe),
         feedback=feedback_scores(context),
-        causes=[cause for card in cards for cause in card.causes][:MOST_CAUSES],
+        causes=next((card.causes for card in cards if card.causes), ()),
         defects=found,
         report=_report(context, run.champion, now, drift),
     )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from continuous_training.cli import doctor
-from continuous_training.cli.tables import show, working
+from continuous_training.cli.tables import in_columns, show, working
 from continuous_training.core.errors import StoreUnavailable
 from continuous_training.ledger import Ledger
 from ledger_parts import a_run
@@ -127,6 +127,15 @@ def test_a_table_is_drawn_on_a_terminal_and_plain_elsewhere_and_nothing_steers_t
         assert "[red]x[/red]" in text
         assert "\x1b]" not in text
         assert not set("\x07\u202e") & set(text)
+
+
+def test_columns_of_numbers_are_drawn_on_a_terminal_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [("policy", "runs"), ("model file", "12")]
+    assert in_columns(rows) == "policy      runs\nmodel file    12"
+    on_a_terminal(monkeypatch)
+    drawn = in_columns(rows)
+    assert "─" in drawn
+    assert "12" in drawn
 
 
 def test_progress_is_shown_on_a_terminal_only(

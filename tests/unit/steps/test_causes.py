@@ -44,6 +44,13 @@ def test_a_fired_rule_has_a_card(champion: Deployment) -> None:
     assert len(json.dumps(results["score"].facts)) < 4000
 
 
+def test_the_evidence_has_the_parts_of_one_metric_and_the_cards_those_of_all(champion: Deployment) -> None:
+    champion.land(61, turned)
+    cards, evidence, _ = looked(champion, performance=[*RULES, {"metric": "log_loss", "above": 0.5}])
+    assert [card.metric for card in cards] == ["accuracy", "log_loss"]
+    assert evidence.causes == cards[0].causes
+
+
 def evaluated(deployment):
     [first] = deployment.ledger.history("m")
     return deployment.store.read_manifest(first.run_key, "evaluate")
