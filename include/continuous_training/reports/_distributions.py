@@ -29,6 +29,7 @@ SAMPLE = 100_000
 """Rows of a reference that are looked at, evenly spaced: a drawing shows no more."""
 _TAIL = 0.005
 _DIGITS = 15
+_LARGEST = np.finfo(np.float64).max
 _NAMED = 200  # characters of a category's name
 
 
@@ -68,27 +69,29 @@ def _edges(values: Floats) -> tuple[float, ...] | None:
         distinct = np.unique(values)
     if distinct.size <= BINS:
         between = distinct[:-1] / 2 + distinct[1:] / 2
-        first = distinct[0] - (between[0] - distinct[0] if between.size else 0.5)
-        last = distinct[-1] + (distinct[-1] - between[-1] if between.size else 0.5)
-        edges = np.array([first, *between, last])
+        with np.errstate(over="ignore"):
+            first = distinct[0] - (between[0] - distinct[0] if between.size else 0.5)
+            last = distinct[-1] + (distinct[-1] - between[-1] if between.size else 0.5)
+        edges = np.clip([first, *between, last], -_LARGEST, _LARGEST)
     else:
         low, high = np.quantile(values, [_TAIL, 1 - _TAIL], method="inverted_cdf")
         if low == high:
             low, high = values.min(), values.max()
         share = np.linspace(0, 1, BINS + 1)
         edges = low * (1 - share) + high * share  # no difference, which may be too large for a float
-    edges = np.unique(_rounded(edges[np.isfinite(edges)]))
+    edges = np.unique(_rounded(edges))
     return tuple(edges.tolist()) if edges.size > 1 else None
 
 
 def _rounded(edges: Floats) -> Floats:
     """Return bounds without the digits that nobody reads: four more than it takes to tell neighbours apart."""
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         width = float(np.diff(edges).min(initial=np.inf))
-    if not 0 < width < np.inf:
-        return edges
-    digits = 4 - math.floor(math.log10(width))
-    return np.round(edges, digits) if -_DIGITS < digits < _DIGITS else edges
+        if not 0 < width < np.inf:
+            return edges
+        digits = min(max(4 - math.floor(math.log10(width)), -_DIGITS), _DIGITS)
+        rounded: Floats = np.round(edges, digits)
+    return rounded if np.isfinite(rounded).all() and (np.diff(rounded) > 0).all() else edges
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ class DriftColumn(Frozen):
         if not (any(self.reference.shares) and any(self.current.shares)):
             return missing
         pairs = zip(self.reference.shares, self.current.shares, strict=True)
-        return max(missing, sum(abs(one - other) for one, other in pairs) / 2)
+        return min(max(missing, sum(abs(one - other) for one, other in pairs) / 2), 1.0)
 
 
 class DriftReport(Frozen):

@@ -5,7 +5,6 @@ Whatever comes from data or from a request goes through `text` and can neither r
 
 from __future__ import annotations
 
-import re
 from html import escape
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,9 +17,6 @@ MOST_SHOWN = 80
 """Characters of a name on a page; the JSON has it whole."""
 MOST_TOLD = 500
 """Characters of a text on a page."""
-_UNSEEN = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufffe\uffff]"
-)
 
 # Nothing may be fetched and no script may run, whatever a page says.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -81,8 +77,8 @@ def page(title: str, body: str) -> str:
 def text(value: object, most: int | None = None) -> str:
     r"""Return what a value says as text of a page, cut to `most` characters; what cannot be seen is shown as a sign.
 
-    >>> text('<b>"\x00', most=3), text("a long name", most=6)
-    ('&lt;b&gt;...', 'a l...')
+    >>> text('<b>"\x00'), text("a long name", most=6)
+    ('&lt;b&gt;&quot;\ufffd', 'a l...')
     """
     told = str(value)
     if most is not None and len(told) > most:
@@ -91,8 +87,14 @@ def text(value: object, most: int | None = None) -> str:
 
 
 def plain(told: str) -> str:
-    """Return a text with a sign in place of each character that cannot be seen or that turns the direction of writing."""
-    return _UNSEEN.sub("\ufffd", told)
+    r"""Return a text with a sign in place of each character that cannot be seen or that turns the direction of writing.
+
+    >>> plain("a\tb\u202ec")
+    'a b\ufffdc'
+    """
+    if told.isprintable():
+        return told
+    return "".join(each if each.isprintable() else " " if each.isspace() else "\ufffd" for each in told)
 
 
 def name(value: object) -> str:

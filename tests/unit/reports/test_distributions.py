@@ -54,6 +54,8 @@ def test_far_values_do_not_squeeze_the_others_into_one_bin() -> None:
     assert max(column.reference.shares) < 0.06
     [moved] = compared([column], tally([column], pd.DataFrame({"n": [0.5, 7.0]})))
     assert moved.outside == 0.5
+    halves = tally([column], pd.DataFrame({"n": [0.5]})) + tally([column], pd.DataFrame({"n": [7.0]}))
+    assert compared([column], halves) == (moved,)
 
 
 def test_rare_categories_are_one_and_new_ones_are_told_by_name() -> None:

@@ -79,6 +79,7 @@ def checked(page: str) -> Reader:
     assert set(found.attributes) <= ATTRIBUTES
     assert all(re.fullmatch(r"fill:var\(--\w+\)", style) for style in found.attributes.get("style", ()))
     assert len(found.ids) == len(set(found.ids))
+    assert page.replace("\n", "").isprintable()
     assert "url(" not in page
     assert "@import" not in page.partition("</style>")[0]
     return found
