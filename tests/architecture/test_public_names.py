@@ -12,6 +12,7 @@ from continuous_training.metrics import AnyMetric
 from continuous_training.policies import AnyRetrainingPolicy
 from continuous_training.sources import AnySource
 from continuous_training.trainers import AnyTrainer
+from continuous_training.trainers.mitigation import AnyMitigation
 
 PROVIDER = {
     "dags": {"build_dags", "build_rollback_dag", "build_train_dag", "build_watch_dag"},
@@ -33,6 +34,7 @@ KINDS = {
     },
     AnyMetric: {"cost", "f_beta", "precision_at", "quantile_loss", "recall_at", "within"},
     AnySource: {"parquet", "predictions", "sql"},
+    AnyMitigation: {"balanced", "reduction", "reweighing"},
     AnyTrainer: {"ensemble", "lightgbm", "ranking", "sklearn"},
     AnyRetrainingPolicy: {"net_value", "regret", "signals"},
     AnyDeployer: {"kserve", "kubernetes", "local", "none"},
@@ -53,7 +55,9 @@ def test_a_provider_module_offers_these_classes(module: str) -> None:
     assert offered == PROVIDER[module]
 
 
-@pytest.mark.parametrize("union", KINDS, ids=["detectors", "metrics", "sources", "trainers", "policies", "deployers"])
+@pytest.mark.parametrize(
+    "union", KINDS, ids=["detectors", "metrics", "sources", "mitigations", "trainers", "policies", "deployers"]
+)
 def test_a_model_file_knows_these_kinds(union: object) -> None:
     members = get_args(get_args(union)[0])
     assert {member.model_fields["kind"].default for member in members} == KINDS[union]
