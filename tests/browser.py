@@ -43,10 +43,11 @@ class Browser:
         """Wait until nothing is read any more."""
         self.page.wait_for_function("!document.querySelector('[data-continuous-training] [aria-label=Loading]')")
 
-    def keep(self, folder: Path, name: str) -> None:
-        """Keep a picture of what is shown now."""
+    def keep(self, folder: Path, name: str, height: int = 900) -> None:
+        """Keep a picture of what is shown now, or of its upper part."""
         self.page.mouse.move(0, 0)
-        self.page.screenshot(path=folder / f"{name}.png", animations="disabled")
+        above = {"x": 0, "y": 0, "width": 1440, "height": height}
+        self.page.screenshot(path=folder / f"{name}.png", animations="disabled", clip=above)
 
     def dark(self) -> None:
         """Show everything as people do who like it dark."""

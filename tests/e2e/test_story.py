@@ -260,10 +260,10 @@ def chromium(story: Story) -> Iterator[Browser]:
         yield opened
 
 
-def newest(story: Story, dag_id: str, **which: str) -> str:
-    """Return the address of the newest run of this kind."""
+def addresses(story: Story, dag_id: str, **which: str) -> list[str]:
+    """Return the addresses of the runs of this kind, the newest first."""
     runs = [run for run in story.airflow.runs(dag_id) if which.items() <= run.items()]
-    return f"/dags/{dag_id}/runs/{quote(runs[0]['dag_run_id'], safe='')}"
+    return [f"/dags/{dag_id}/runs/{quote(run['dag_run_id'], safe='')}" for run in runs]
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -276,7 +276,7 @@ def test_every_page_shows_what_happened_and_asks_nobody_else(
     champion = story.ledger.champion(MODEL)
     page = chromium.open("/plugin/models", "Models")
     expect(page).to_contain_text(f"version {champion.version}")
-    chromium.keep(kept, f"models-{theme}")
+    chromium.keep(kept, f"models-{theme}", height=330)
     page = chromium.open(f"/dags/{TRAIN}/plugin/drift", "Drift")
     squares = page.get_by_role("button", name="temperature")
     expect(squares).to_have_count(WEEKS)
@@ -290,9 +290,8 @@ def test_every_page_shows_what_happened_and_asks_nobody_else(
     page.get_by_label("What served at this moment").fill(f"{champion.promoted_at:%Y-%m-%dT23:59}")
     expect(page.get_by_role("status")).to_contain_text(f"Version {champion.version} ")
     chromium.keep(kept, f"champions-{theme}")
-    page = chromium.open(
-        f"{newest(story, TRAIN, run_type='asset_triggered', state='success')}/plugin/decision", "Decision"
-    )
+    by_drift = addresses(story, TRAIN, run_type="asset_triggered", state="success")[-1]
+    page = chromium.open(f"{by_drift}/plugin/decision", "Decision")
     for said in ("Why it ran", "What the gate said", "Champion against challenger", "What changed"):
         expect(page.get_by_role("heading", name=said)).to_be_visible()
     chromium.keep(kept, f"decision-{theme}")
@@ -306,7 +305,7 @@ def test_every_page_shows_what_happened_and_asks_nobody_else(
 
 
 def test_a_run_of_the_watch_has_its_decision_and_its_drift_report(story: Story, chromium: Browser) -> None:
-    page = chromium.open(f"{newest(story, WATCH, state='success')}/plugin/decision", "Decision")
+    page = chromium.open(f"{addresses(story, WATCH, state='success')[0]}/plugin/decision", "Decision")
     expect(page).to_contain_text("It looked at the window")
     with chromium.page.expect_popup() as opened:
         page.get_by_role("link", name="Drift report").click()
@@ -340,7 +339,7 @@ def test_people_roll_back_from_the_page_with_a_reason_and_only_with_one(story: S
     assert (after.version, after.kind, after.reason) == ("1", "rollback", "people complain (admin)")
     wait_until(lambda: served(MODEL, story.services.home)["fence"] == after.fence, "version 1 answering again", 60)
     asking.get_by_role("link", name="open the run").click()
-    run = newest(story, f"{MODEL}.rollback")
+    (run,) = addresses(story, f"{MODEL}.rollback")
     wait_until(lambda: story.airflow.runs(f"{MODEL}.rollback")[0]["state"] == "success", "the end of the run", 60)
     expect(chromium.open(f"{run}/plugin/decision", "Decision")).to_contain_text("Version 1 is the champion again")
     assert chromium.problems == []
