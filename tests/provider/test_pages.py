@@ -25,12 +25,13 @@ pytestmark = pytest.mark.provider
 PAGES = "/continuous-training/pages"
 ROUTES = {
     "/static/{name}", "/models", "/dags/{dag_id}/drift", "/dags/{dag_id}/drift/column", "/dags/{dag_id}/champions",
-    "/dags/{dag_id}/decision", "/dags/{dag_id}/card", "/dags/{dag_id}/drift/report",
+    "/dags/{dag_id}/decision", "/dags/{dag_id}/card", "/dags/{dag_id}/drift/report", "/dags/{dag_id}/look",
 }  # fmt: skip
 ASKED = {
     "/static/{name}": "/static/parts.js",
     "/dags/{dag_id}/drift/column": "/dags/m.train/drift/column?name=a&start=2013-01-01T00:00:00Z&end=2013-01-08T00:00:00Z",
     "/dags/{dag_id}/drift/report": "/dags/m.train/drift/report?start=2013-01-01T00:00:00Z&end=2013-01-08T00:00:00Z",
+    "/dags/{dag_id}/look": "/dags/m.watch/look?start=2013-01-01T00:00:00Z&end=2013-01-08T00:00:00Z",
     "/dags/{dag_id}/card": f"/dags/m.train/card?key={key(1)}",
     "/dags/{dag_id}/decision": f"/dags/m.train/decision?key={key(1)}",
 }
@@ -209,6 +210,8 @@ def test_the_window_of_a_route_is_in_utc(reader: Reader, ledger: Ledger) -> None
     told = window.model_dump(mode="json")
     found = reader.read(f"/dags/m.train/drift/column?name=a&start={told['start']}&end={told['end']}")
     assert json.loads(window.model_dump_json()) == found["window"]
+    look = reader.read(f"/dags/m.watch/look?start={told['start']}&end={told['end']}")
+    assert look["decision"] == json.loads(decision.model_dump_json())
     assert moment(0).utcoffset() == timedelta(0)
 
 

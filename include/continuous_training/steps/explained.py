@@ -1,4 +1,4 @@
-"""One run with everything that is kept of it: why it ran, on which evidence, what the gate said, and what changed."""
+"""One training run with everything that is kept of it: why it ran, on which evidence, what the gate said, and what changed."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from continuous_training.core.frozen import Frozen
 from continuous_training.ledger import DecisionRecord, RolloutRecord, RunRecord
 from continuous_training.reports import ModelCard
 from continuous_training.reports.card import Change
+from continuous_training.steps import TRAIN_STEPS
 
 if TYPE_CHECKING:
     from continuous_training.ledger import Ledger
@@ -23,7 +24,9 @@ class Explained(Frozen):
     """One run, with everything that is kept of it."""
 
     record: RunRecord
-    decision: RetrainingDecision | None = Field(None, description="That asked for it, or that it made.")
+    decision: RetrainingDecision | None = Field(
+        None, description="That asked for it; none where a person or a schedule did."
+    )
     evidence: Evidence | None = None
     verdict: GateVerdict | None = None
     comparison: Comparison | None = None
@@ -31,23 +34,7 @@ class Explained(Frozen):
     changes: tuple[Change, ...] = Field((), description="What is new against the champion before.")
     facts: dict[str, dict[str, Any]] = Field(default_factory=dict, description="Of each finished step.")
     has_card: bool = False
-    has_report: bool = False
     notes: tuple[str, ...] = Field((), description="What is missing, and why.")
-
-
-STEPS = (
-    "plan",
-    "collect",
-    "validate",
-    "prepare",
-    "train",
-    "evaluate",
-    "rollout",
-    "promote",
-    "deploy",
-    "score",
-    "decide",
-)
 
 
 def explain_run(ledger: Ledger, store: Store, model: str, key: str) -> Explained:
@@ -74,7 +61,6 @@ def explain_run(ledger: Ledger, store: Store, model: str, key: str) -> Explained
         changes=card.changes if card else (),
         facts={name: manifest["facts"] for name, manifest in manifests.items()},
         has_card=card is not None,
-        has_report=asked is not None and record.run.kind == "watch" and asked.evidence.report is not None,
         notes=tuple(notes),
     )
 
@@ -94,20 +80,15 @@ def run_of(ledger: Ledger, model: str, key: str) -> RunRecord:
 
 
 def _decision(ledger: Ledger, record: RunRecord) -> DecisionRecord | None:
-    """Return the decision that asked for a training, or that a look made; `None` where there is none (yet)."""
+    """Return the decision that asked for a training."""
     run = record.run
-    if run.kind == "train":
-        found = ledger.decisions(run.model, 1, episode=run.reason.episode) if run.reason else ()
-        return found[0] if found else None
-    try:
-        return ledger.decision(run.model, run.window)
-    except UsageError:
-        return None
+    found = ledger.decisions(run.model, 1, episode=run.reason.episode) if run.reason else ()
+    return found[0] if found else None
 
 
 def _manifests(store: Store, key: str, notes: list[str]) -> dict[str, dict[str, Any]]:
     found = {}
-    for step in STEPS:
+    for step in (*TRAIN_STEPS, "rollout"):
         try:
             manifest = store.read_manifest(key, step)
         except ContinuousTrainingError as error:

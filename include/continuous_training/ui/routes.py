@@ -128,6 +128,12 @@ def show_decision(request: Request, dag_id: str, key: Key) -> Response:
     return _answer(request, found, links=leads_to)
 
 
+@open_to_readers.get("/dags/{dag_id}/look")
+def show_look(request: Request, dag_id: str, start: datetime, end: datetime) -> Response:
+    """Return what was decided on a window, and on which evidence."""
+    return _answer(request, _ledger(_settings().ledger).decision(_model(dag_id), _window(start, end)))
+
+
 @open_to_readers.get("/dags/{dag_id}/card")
 def show_card(dag_id: str, key: Key) -> HTMLResponse:
     """Return the model card of a run as a page of its own."""

@@ -16,7 +16,9 @@ async function explained(dagId, runId) {
   }
   const answer = typeof value === "string" ? JSON.parse(value) : value;
   if (task === "roll_back") return { rollback: answer.facts };
-  return read(`dags/${dagId}/decision`, { key: answer.facts.run.key });
+  const { run } = answer.facts;
+  if (run.kind === "watch") return { look: await read(`dags/${dagId}/look`, run.window) };
+  return read(`dags/${dagId}/decision`, { key: run.key });
 }
 
 function Interval({ estimate, width = 420 }) {
@@ -37,30 +39,47 @@ function Interval({ estimate, width = 420 }) {
   );
 }
 
+function Decided({ decision, evidence }) {
+  return h(
+    UI.Box,
+    null,
+    h(UI.HStack, { mb: 2, align: "start" }, h(Mark, { word: decision.answer }), h(UI.Text, null, plain(decision.why))),
+    evidence.defects.map((defect, index) => h(Note, { key: index, status: "warning" }, plain(defect.text ?? defect.kind))),
+    decision.signals.length > 0 &&
+      h(Table, {
+        caption: "Signals",
+        heads: ["Signal", "State", "Number", ""],
+        rows: decision.signals.map((signal, index) => ({
+          key: index,
+          cells: [plain(signal.name), h(Mark, { word: signal.state }), plain(signal.text), signal.counts ? "" : "written down only"],
+        })),
+      }),
+  );
+}
+
 function Why({ found }) {
   const { decision, evidence, record } = found;
-  const { run } = record;
+  const { reason } = record.run;
   return h(
     Part,
     { title: "Why it ran" },
-    run.reason && h(UI.HStack, { mb: 2, align: "start" }, h(Mark, { word: run.reason.kind, palette: "blue" }), h(UI.Text, null, plain(run.reason.text))),
-    run.kind === "watch" && h(UI.Text, { mb: 2 }, `It looked at the window ${day(run.window.start)} to ${day(run.window.end)}.`),
-    decision &&
-      h(
-        UI.Box,
-        null,
-        h(UI.HStack, { mb: 2, align: "start" }, h(Mark, { word: decision.answer }), h(UI.Text, null, plain(decision.why))),
-        evidence?.defects.map((defect, index) => h(Note, { key: index, status: "warning" }, plain(defect.text ?? defect.kind))),
-        decision.signals.length > 0 &&
-          h(Table, {
-            caption: "Signals",
-            heads: ["Signal", "State", "Number", ""],
-            rows: decision.signals.map((signal, index) => ({
-              key: index,
-              cells: [plain(signal.name), h(Mark, { word: signal.state }), plain(signal.text), signal.counts ? "" : "written down only"],
-            })),
-          }),
-      ),
+    reason && h(UI.HStack, { mb: 2, align: "start" }, h(Mark, { word: reason.kind, palette: "blue" }), h(UI.Text, null, plain(reason.text))),
+    decision && h(Decided, { decision, evidence }),
+  );
+}
+
+// A run of the watch: one window, and what was decided on it.
+function Look({ look, dagId }) {
+  const { decision, evidence } = look;
+  const { window } = decision;
+  return h(
+    UI.Box,
+    null,
+    h(Part, { title: "What was decided", note: `It looked at the window ${day(window.start)} to ${day(window.end)}, ${number(evidence.rows)} rows` },
+      h(Decided, { decision, evidence })),
+    evidence.causes.length > 0 && h(Causes, { causes: evidence.causes }),
+    evidence.groups.length > 0 && h(Groups, { ...evidence, who: "champion" }),
+    evidence.report && h(Links, { links: [["Drift report", own(dagId, "drift/report", window)]] }),
   );
 }
 
@@ -181,12 +200,10 @@ function Comparison({ comparison }) {
   );
 }
 
-function Links({ found, dagId }) {
-  const { key, window } = found.record.run;
-  const own = (path, parameters) => new URL(`continuous-training/pages/dags/${dagId}/${path}?${new URLSearchParams(parameters)}`, document.baseURI).href;
-  const links = Object.entries(found.links).filter(([, href]) => /^https?:\/\//.test(href));
-  if (found.has_card) links.unshift(["Model card", own("card", { key })]);
-  if (found.has_report) links.unshift(["Drift report", own("drift/report", { start: window.start, end: window.end })]);
+const own = (dagId, path, parameters) =>
+  new URL(`continuous-training/pages/dags/${dagId}/${path}?${new URLSearchParams(parameters)}`, document.baseURI).href;
+
+function Links({ links }) {
   if (!links.length) return null;
   return h(Part, { title: "More" },
     h(UI.Wrap, { gap: 3 },
@@ -195,6 +212,8 @@ function Links({ found, dagId }) {
 
 function Explained({ found, dagId }) {
   const { record, rollout } = found;
+  const links = Object.entries(found.links).filter(([, href]) => /^https?:\/\//.test(href));
+  if (found.has_card) links.unshift(["Model card", own(dagId, "card", { key: record.run.key })]);
   return h(
     UI.Box,
     null,
@@ -208,7 +227,6 @@ function Explained({ found, dagId }) {
     found.verdict && h(Gate, { verdict: found.verdict }),
     found.comparison && h(Comparison, { comparison: found.comparison }),
     found.comparison?.groups.length > 0 && h(Groups, { ...found.comparison, who: "challenger" }),
-    record.run.kind === "watch" && found.evidence?.groups.length > 0 && h(Groups, { ...found.evidence, who: "champion" }),
     rollout &&
       h(Part, { title: "How it met real requests" },
         h(UI.HStack, { mb: 2, align: "start" }, h(Mark, { word: rollout.answer }), h(UI.Text, null, plain(rollout.text))),
@@ -222,7 +240,7 @@ function Explained({ found, dagId }) {
           caption: "What is new against the champion before", heads: ["What", "Before", "After"],
           rows: found.changes.map((change, index) => ({ key: index, cells: [plain(change.what), plain(change.before ?? "–"), plain(change.after ?? "–")] })),
         })),
-    h(Links, { found, dagId }),
+    h(Links, { links }),
   );
 }
 
@@ -235,7 +253,10 @@ function Decision({ dagId, runId }) {
   return h(
     Page,
     { title: "Decision" },
-    h(Shown, { state }, (found) => (found.rollback ? h(RolledBack, { facts: found.rollback }) : h(Explained, { found, dagId }))),
+    h(Shown, { state }, (found) => {
+      if (found.rollback) return h(RolledBack, { facts: found.rollback });
+      return found.look ? h(Look, { look: found.look, dagId }) : h(Explained, { found, dagId });
+    }),
   );
 }
 
