@@ -298,6 +298,7 @@ def test_every_page_shows_what_happened_and_asks_nobody_else(
     with chromium.page.expect_popup() as opened:
         page.get_by_role("link", name="Model card").click()
     card = opened.value
+    card.emulate_media(color_scheme=theme)
     expect(card.get_by_role("heading", level=1)).to_contain_text(MODEL)
     card.screenshot(path=kept / f"card-{theme}.png")
     card.close()
