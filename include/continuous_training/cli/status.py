@@ -59,11 +59,11 @@ def _row(told: dict[str, Any]) -> tuple[object, ...]:
     decision, rollout = told["decision"], told["rollout"]
     return (
         told["model"],
-        f"version {told['version']} (fence {told['fence']})" if told["version"] else "none",
+        f"{told['version']} (fence {told['fence']})" if told["version"] else "none",
         _ago(told["age_seconds"]),
         _ago(told["data_age_seconds"]),
         ", ".join(told["episodes"]),
-        f"{decision['answer']} {decision['window']['end'][:10]}: {decision['why']}" if decision else "",
+        f"{decision['answer']} {decision['window']['end'][:10]}" if decision else "",
         f"{rollout['answer']}, step {rollout['step'] + 1}" if rollout else "",
         told["file"],
     )

@@ -52,7 +52,10 @@ def _drawn(
 
     table = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for place, name in enumerate(head):
-        table.add_column(name, overflow="fold", no_wrap=place == 0, justify=numbers if place else "left")
+        widest = max(map(len, name.split()), default=0)
+        table.add_column(
+            name, overflow="fold", no_wrap=place == 0, min_width=widest, justify=numbers if place else "left"
+        )
     for row in cells:
         table.add_row(*(Text(text, style=_STYLES.get(text, "")) for text in row))
     console = Console(file=sys.stdout, highlight=False)

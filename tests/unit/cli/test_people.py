@@ -42,7 +42,7 @@ def test_the_status_tells_of_each_model_its_champion_ages_and_what_was_decided(c
     assert told["data_age_seconds"] > told["age_seconds"] >= 0
     assert told["decision"]["answer"] == deployment.ledger.decisions("m", 1)[0].decision.answer
     said = ct("status").out
-    assert f"version {champion.version} (fence 1)" in said
+    assert f"{champion.version} (fence 1)" in said
     assert f"{told['decision']['answer']} {told['decision']['window']['end'][:10]}" in said
 
 
