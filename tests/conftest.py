@@ -5,14 +5,19 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-_SYSTEMS = ("tests/e2e/", "tests/docker/", "tests/kubernetes/")
+_SYSTEMS = {"tests/e2e/": "airflow", "tests/docker/": "containers", "tests/kubernetes/": "containers"}
+
+
+def _system(nodeid: str) -> str | None:
+    """Return which whole system a test starts or uses; `None` for most."""
+    return next((system for folder, system in _SYSTEMS.items() if nodeid.startswith(folder)), None)
 
 
 class ByFile(LoadScopeScheduling):
-    """Gives each process whole files, and one process all that start whole systems: those would be in each other's way."""
+    """Gives each process whole files, and one process all that use one system: those would be in each other's way."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return _SYSTEMS[0] if nodeid.startswith(_SYSTEMS) else nodeid.partition("::")[0]
+        return _system(nodeid) or nodeid.partition("::")[0]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
@@ -21,5 +26,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with whole systems, which take longest."""
-    items.sort(key=lambda item: not item.nodeid.startswith(_SYSTEMS))
+    """Begin with whole systems, which take longest, in the order of what they take."""
+    order = [*dict.fromkeys(_SYSTEMS.values()), None]
+    items.sort(key=lambda item: order.index(_system(item.nodeid)))

@@ -39,11 +39,12 @@ function Interval({ estimate, width = 420 }) {
   );
 }
 
-function Decided({ decision, evidence }) {
+function Decided({ decision, evidence, told }) {
   return h(
     UI.Box,
     null,
-    h(UI.HStack, { mb: 2, align: "start" }, h(Mark, { word: decision.answer }), h(UI.Text, null, plain(decision.why))),
+    decision.why !== told &&
+      h(UI.HStack, { mb: 2, align: "start" }, h(Mark, { word: decision.answer }), h(UI.Text, null, plain(decision.why))),
     evidence.defects.map((defect, index) => h(Note, { key: index, status: "warning" }, plain(defect.text ?? defect.kind))),
     decision.signals.length > 0 &&
       h(Table, {
@@ -64,7 +65,7 @@ function Why({ found }) {
     Part,
     { title: "Why it ran" },
     reason && h(UI.HStack, { mb: 2, align: "start" }, h(Mark, { word: reason.kind, palette: "blue" }), h(UI.Text, null, plain(reason.text))),
-    decision && h(Decided, { decision, evidence }),
+    decision && h(Decided, { decision, evidence, told: reason?.text }),
   );
 }
 

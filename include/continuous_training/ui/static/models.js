@@ -14,7 +14,7 @@ function Age({ row }) {
     UI.Box,
     null,
     h(UI.Text, { color: old ? "fg.error" : undefined }, duration(row.age_seconds), limit === null ? "" : ` of ${duration(limit)}`),
-    h(UI.Text, { color: "fg.muted", fontSize: "xs" }, `data until ${day(row.data_cutoff)}`),
+    h(UI.Text, { color: "fg.muted", fontSize: "xs" }, "data until ", h(UI.Span, { whiteSpace: "nowrap" }, day(row.data_cutoff))),
   );
 }
 
