@@ -339,6 +339,7 @@ def left(deployment: Deployment, model: str) -> list[int]:
 def problems_after_deaths(home: Path, url: str) -> list[str]:
     """Let watches die in a process that forks, and return every way in which one yes did not become one run."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("CT_", "MLFLOW_"))}
+    clean |= {"OMP_NUM_THREADS": "1"}  # OpenMP waits for ever in a fork of a process that had its threads
     command = [sys.executable, __file__, str(home), url]
     done = subprocess.run(command, env=clean, capture_output=True, text=True, check=False, timeout=300)
     if done.returncode:

@@ -122,7 +122,8 @@ def test_a_quiet_window_skips_the_decision_so_that_no_event_starts_a_training(st
 
 def test_a_drifted_window_sends_a_request_that_the_train_dag_understands(story: Any) -> None:
     assert story.drifted.states["decide"] == "success"
-    (event,) = story.drifted.worker.sent[-1][1]["outlet_events"]
+    ends = [body for path, body in story.drifted.worker.sent if path.endswith("/state")]
+    (event,) = ends[-1]["outlet_events"]
     assert (event["dest_asset_key"]["name"], event["dest_asset_key"]["uri"]) == (
         f"{MODEL}/retrain",
         f"continuous-training://{MODEL}/retrain",

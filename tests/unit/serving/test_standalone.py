@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
 import httpx
@@ -260,6 +260,15 @@ def numbers(text, name):
     return found
 
 
+def alive(pid):
+    """Return the children of a process that have not ended; one may end while it is asked."""
+    found = []
+    for child in psutil.Process(pid).children():
+        with suppress(psutil.NoSuchProcess):
+            found += [child] if child.status() != psutil.STATUS_ZOMBIE else []
+    return found
+
+
 def test_workers_share_the_port_and_metrics_tell_of_all_of_them(home):
     options = (
         "--workers",
@@ -293,7 +302,7 @@ def test_workers_share_the_port_and_metrics_tell_of_all_of_them(home):
         assert httpx.get(f"{url}/metrics").status_code == 404
         assert httpx.get(f"{admin}/invocations").status_code == 404
         workers[0].kill()
-        while len([worker for worker in psutil.Process(process.pid).children() if worker.status() != "zombie"]) < 2:
+        while len(alive(process.pid)) < 2:
             pass
         assert httpx.get(f"{url}/ping").status_code == 200
         assert numbers(httpx.get(f"{admin}/metrics").text, "ct_server_rows_total")[()] >= 40
