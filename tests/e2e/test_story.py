@@ -305,6 +305,15 @@ def test_every_page_shows_what_happened_and_asks_nobody_else(
     assert chromium.problems == []
 
 
+def test_the_demo_ends_with_addresses_that_lead_to_its_pages(story: Story, chromium: Browser) -> None:
+    titles = []
+    for line in story.pages():
+        chromium.page.goto(line.split()[-1])
+        titles.append(chromium.page.get_by_role("heading", level=1).first.inner_text())
+    assert titles == ["Models", "Drift", "Champions", "Decision", f"Model card of {MODEL}"]
+    assert chromium.problems == []
+
+
 def test_a_run_of_the_watch_has_its_decision_and_its_drift_report(story: Story, chromium: Browser) -> None:
     page = chromium.open(f"{addresses(story, WATCH, state='success')[0]}/plugin/decision", "Decision")
     expect(page).to_contain_text("It looked at the window")
