@@ -86,18 +86,10 @@ def build_train_dag(spec: ModelSpec, **arguments: Any) -> DAG:
     if spec.retraining.schedule is not None:
         timetable = CronTriggerTimetable(spec.retraining.schedule, timezone=spec.retraining.timezone)
         schedule = AssetOrTimeSchedule(timetable=timetable, assets=[asset])
-    settings: dict[str, Any] = {
-        "dag_id": f"{spec.model}.train",
-        "schedule": schedule,
-        "description": f"Train a challenger of {spec.model} and promote it when it is shown to be better",
-        "doc_md": _document(spec),
-        "params": train_params(),
-        "start_date": BEGINNING,
-        "max_active_runs": 1,
-        "catchup": False,
-        "tags": [TAG, spec.model],
-        "default_args": {"priority_weight": spec.airflow.priority, "weight_rule": "absolute"},
-    }
+    settings = _settings(
+        spec, "train", f"Train a challenger of {spec.model} and promote it when it is shown to be better"
+    )
+    settings |= {"schedule": schedule, "params": train_params()}
     with DAG(**{**settings, **arguments}) as dag:  # noqa: AIR002 - it is in the settings
         plan = PlanRunOperator(task_id="plan", spec=spec, doc_md=PlanRunOperator.__doc__)
         work = [_work_task(operator, spec, plan) for operator in TRAIN_WORK]
@@ -125,17 +117,8 @@ def build_watch_dag(spec: ModelSpec, **arguments: Any) -> DAG:
     SpecError
         The model file asks for what this deployment does not allow.
     """
-    settings: dict[str, Any] = {
-        "dag_id": f"{spec.model}.watch",
-        "schedule": "@continuous",
-        "description": f"Look at each new window of {spec.model} and decide whether to retrain",
-        "doc_md": _document(spec),
-        "start_date": BEGINNING,
-        "max_active_runs": 1,
-        "catchup": False,
-        "tags": [TAG, spec.model],
-        "default_args": {"priority_weight": spec.airflow.priority, "weight_rule": "absolute"},
-    }
+    settings = _settings(spec, "watch", f"Look at each new window of {spec.model} and decide whether to retrain")
+    settings |= {"schedule": "@continuous"}
     with DAG(**{**settings, **arguments}) as dag:  # noqa: AIR002 - it is in the settings
         wait = NewWindowSensor(
             task_id="wait", spec=spec, doc_md=NewWindowSensor.__doc__, poll_seconds=configured_poll_seconds()
@@ -157,21 +140,25 @@ def build_rollback_dag(spec: ModelSpec, **arguments: Any) -> DAG:
     arguments:
         Passed to `DAG`, over what the model file says.
     """
-    settings: dict[str, Any] = {
-        "dag_id": f"{spec.model}.rollback",
-        "schedule": None,
-        "description": f"Make an earlier champion of {spec.model} the champion again",
-        "doc_md": _document(spec),
-        "params": rollback_params(),
-        "start_date": BEGINNING,
-        "max_active_runs": 1,
-        "is_paused_upon_creation": False,
-        "tags": [TAG, spec.model],
-        "default_args": {"priority_weight": spec.airflow.priority, "weight_rule": "absolute"},
-    }
+    settings = _settings(spec, "rollback", f"Make an earlier champion of {spec.model} the champion again")
+    settings |= {"schedule": None, "params": rollback_params(), "is_paused_upon_creation": False}
     with DAG(**{**settings, **arguments}) as dag:  # noqa: AIR002 - it is in the settings
         RollBackOperator(task_id="roll_back", spec=spec, doc_md=RollBackOperator.__doc__)
     return dag
+
+
+def _settings(spec: ModelSpec, kind: str, description: str) -> dict[str, Any]:
+    """Return what the DAGs of a model have in common."""
+    return {
+        "dag_id": f"{spec.model}.{kind}",
+        "description": description,
+        "doc_md": _document(spec),
+        "start_date": BEGINNING,
+        "max_active_runs": 1,
+        "catchup": False,
+        "tags": [TAG, spec.model],
+        "default_args": {"priority_weight": spec.airflow.priority, "weight_rule": "absolute"},
+    }
 
 
 TRAIN_WORK: tuple[type[StepOperator], ...] = (

@@ -53,15 +53,7 @@ function Standing({ row }) {
   );
 }
 
-// Everything that changes a model asks for a reason, and goes through Airflow's own API and permissions.
-function Ask({ title, text, children, ready, act, onClose }) {
-  const [reason, setReason] = useState("");
-  const [state, setState] = useState({});
-  const field = useId();
-  const confirm = () => {
-    setState({ busy: true });
-    act(reason.trim()).then((run) => setState({ run }), (error) => setState({ error }));
-  };
+function Frame({ title, onClose, foot, children }) {
   return h(
     UI.Dialog.Root,
     { open: true, onOpenChange: (change) => change.open || onClose() },
@@ -76,35 +68,47 @@ function Ask({ title, text, children, ready, act, onClose }) {
           UI.Dialog.Content,
           null,
           h(UI.Dialog.Header, null, h(UI.Dialog.Title, null, title)),
-          h(
-            UI.Dialog.Body,
-            null,
-            h(UI.Text, { mb: 3 }, text),
-            children,
-            h("label", { htmlFor: field }, "Reason (kept for ever in the ledger)"),
-            h(UI.Textarea, {
-              id: field, value: reason, maxLength: 500, autoFocus: true, required: true, mt: 1,
-              onChange: (event) => setReason(event.target.value),
-            }),
-            state.error && h(UI.Box, { mt: 3 }, h(Note, { status: "error" }, plain(state.error.message))),
-            state.run &&
-              h(
-                UI.Box,
-                { mt: 3 },
-                h(Note, { status: "success" }, "Asked for: ",
-                  h(RouterLink, { to: `/dags/${state.run.dag_id}/runs/${encodeURIComponent(state.run.dag_run_id)}` }, "open the run")),
-              ),
-          ),
-          h(
-            UI.Dialog.Footer,
-            null,
-            h(UI.Button, { variant: "outline", onClick: onClose }, state.run ? "Close" : "Cancel"),
-            !state.run &&
-              h(UI.Button, { onClick: confirm, disabled: !reason.trim() || !ready || state.busy, loading: state.busy }, title),
-          ),
+          h(UI.Dialog.Body, null, children),
+          h(UI.Dialog.Footer, null, foot),
         ),
       ),
     ),
+  );
+}
+
+// Everything that changes a model asks for a reason, and goes through Airflow's own API and permissions.
+function Ask({ title, text, children, ready, act, onClose }) {
+  const [reason, setReason] = useState("");
+  const [state, setState] = useState({});
+  const field = useId();
+  const confirm = () => {
+    setState({ busy: true });
+    act(reason.trim()).then((run) => setState({ run }), (error) => setState({ error }));
+  };
+  const foot = h(
+    UI.HStack,
+    null,
+    h(UI.Button, { variant: "outline", onClick: onClose }, state.run ? "Close" : "Cancel"),
+    !state.run && h(UI.Button, { onClick: confirm, disabled: !reason.trim() || !ready || state.busy, loading: state.busy }, title),
+  );
+  return h(
+    Frame,
+    { title, onClose, foot },
+    h(UI.Text, { mb: 3 }, text),
+    children,
+    h("label", { htmlFor: field }, "Reason (kept for ever in the ledger)"),
+    h(UI.Textarea, {
+      id: field, value: reason, maxLength: 500, autoFocus: true, required: true, mt: 1,
+      onChange: (event) => setReason(event.target.value),
+    }),
+    state.error && h(UI.Box, { mt: 3 }, h(Note, { status: "error" }, plain(state.error.message))),
+    state.run &&
+      h(
+        UI.Box,
+        { mt: 3 },
+        h(Note, { status: "success" }, "Asked for: ",
+          h(RouterLink, { to: `/dags/${state.run.dag_id}/runs/${encodeURIComponent(state.run.dag_run_id)}` }, "open the run")),
+      ),
   );
 }
 
@@ -161,32 +165,16 @@ function Approve({ model, onClose }) {
     [model],
   );
   return h(
-    UI.Dialog.Root,
-    { open: true, onOpenChange: (change) => change.open || onClose() },
-    h(
-      UI.Portal,
-      null,
-      h(UI.Dialog.Backdrop),
-      h(
-        UI.Dialog.Positioner,
-        null,
-        h(
-          UI.Dialog.Content,
-          null,
-          h(UI.Dialog.Header, null, h(UI.Dialog.Title, null, `Approve for ${model}`)),
-          h(UI.Dialog.Body, null,
-            h(Shown, { state }, ({ hitl_details: waiting }) =>
-              waiting.length
-                ? waiting.map(({ task_instance: task, subject }) =>
-                    h(UI.Text, { key: task.id },
-                      h(RouterLink, {
-                        to: `/dags/${task.dag_id}/runs/${encodeURIComponent(task.dag_run_id)}/tasks/${task.task_id}/required_actions`,
-                      }, plain(subject))))
-                : "Nothing waits for a person now.")),
-          h(UI.Dialog.Footer, null, h(UI.Button, { variant: "outline", onClick: onClose }, "Close")),
-        ),
-      ),
-    ),
+    Frame,
+    { title: `Approve for ${model}`, onClose, foot: h(UI.Button, { variant: "outline", onClick: onClose }, "Close") },
+    h(Shown, { state }, ({ hitl_details: waiting }) =>
+      waiting.length
+        ? waiting.map(({ task_instance: task, subject }) =>
+            h(UI.Text, { key: task.id },
+              h(RouterLink, {
+                to: `/dags/${task.dag_id}/runs/${encodeURIComponent(task.dag_run_id)}/tasks/${task.task_id}/required_actions`,
+              }, plain(subject))))
+        : "Nothing waits for a person now."),
   );
 }
 
