@@ -2,7 +2,8 @@
 
 All peers serve the same LightGBM model (100 trees, 30 features) with one worker on loopback, one after the other; the load
 comes from a process of its own with as many keep-alive connections as stated, each of which asks again once it is answered.
-`--quick` measures a fifth as long; `--no-mlflow` leaves MLflow out.
+`--quick` measures a fifth as long; `--no-mlflow` leaves MLflow out. `--mlserver PYTHON` adds Seldon's MLServer from an environment of its
+own, made by `pip install mlserver mlserver-lightgbm`.
 """
 
 from __future__ import annotations
@@ -154,7 +155,12 @@ def make_model(folder: Path) -> dict[str, Any]:
             (folder / version / name).write_bytes(content)
     rows = [dict(zip(NAMES, row, strict=True)) for row in x[:BATCH].tolist()]
     tensors = [{"name": name, "shape": [1], "datatype": "FP64", "data": [rows[0][name]]} for name in NAMES]
+    matrix = {"name": "x", "datatype": "FP64"}
     return {
+        "one_matrix": json.dumps({"inputs": [matrix | {"shape": [1, FEATURES], "data": x[0].tolist()}]}).encode(),
+        "batch_matrix": json.dumps(
+            {"inputs": [matrix | {"shape": [BATCH, FEATURES], "data": x[:BATCH].tolist()}]}
+        ).encode(),
         "one": json.dumps({"dataframe_records": rows[:1]}).encode(),
         "one_v2": json.dumps({"inputs": tensors}).encode(),
         "batch": json.dumps({"dataframe_split": {"columns": NAMES, "data": x[:BATCH].tolist()}}).encode(),
@@ -227,7 +233,20 @@ def uvicorn_command(function: str, port: int) -> list[str]:
     return [sys.executable, "-m", "uvicorn", f"floors:{function}", "--port", str(port), *told]
 
 
-def peers(folder: Path, *, mlflow: bool) -> Iterator[tuple[str, list[str], int, str, str]]:
+def mlserver_command(folder: Path, python: str, port: int) -> list[str]:
+    """Write MLServer's settings and return what starts it: one process, no pool of workers."""
+    place = folder / "mlserver"
+    place.mkdir()
+    ports = {"http_port": port, "grpc_port": free_port(), "metrics_port": free_port()}
+    (place / "settings.json").write_text(
+        json.dumps({"host": "127.0.0.1", "parallel_workers": 0, "debug": False, **ports})
+    )
+    model = {"implementation": "mlserver_lightgbm.LightGBMModel", "parameters": {"uri": str(folder / "model.txt")}}
+    (place / "model-settings.json").write_text(json.dumps({"name": "speed", **model}))
+    return [str(Path(python).with_name("mlserver")), "start", str(place)]
+
+
+def peers(folder: Path, *, mlflow: bool, mlserver: str | None) -> Iterator[tuple[str, list[str], int, str, str]]:
     """Give the name, the command, the port, a path that answers when it is ready, and the path that predicts."""
     (folder / "floors.py").write_text(FLOORS.format(model=str(folder / "model.txt"), features=FEATURES))
     for name in ("empty", "bare"):
@@ -236,6 +255,9 @@ def peers(folder: Path, *, mlflow: bool) -> Iterator[tuple[str, list[str], int, 
     port = free_port()
     serve = [str(Path(sys.executable).with_name("ct")), "serve", str(folder / "a"), "--port", str(port)]
     yield "ct serve", serve, port, "/v2/health/ready", "/invocations"
+    if mlserver:
+        port = free_port()
+        yield "MLServer", mlserver_command(folder, mlserver, port), port, "/v2/health/ready", "/v2/models/speed/infer"
     if mlflow:
         import mlflow.lightgbm
 
@@ -306,6 +328,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--no-mlflow", action="store_true")
+    parser.add_argument("--mlserver", metavar="PYTHON", help="the python of an environment that has MLServer")
     parser.add_argument("--swapping", type=float, default=20.0, help="seconds of hot swaps (default: %(default)s)")
     options = parser.parse_args()
     seconds = 1.0 if options.quick else 5.0
@@ -314,19 +337,22 @@ def main() -> None:
     try:
         bodies = make_model(folder)
         with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-            for name, command, port, health, path in peers(folder, mlflow=not options.no_mlflow):
+            for name, command, port, health, path in peers(
+                folder, mlflow=not options.no_mlflow, mlserver=options.mlserver
+            ):
                 with running(command, port, health, folder / f"{name.split()[0]}.log") as (start, process):
                     print(f"serving: {name}: answers after {start:.1f} s", flush=True)
-                    pool.submit(ask, Load(port, path, bodies["one"], 16, 0.5)).result()
+                    one, many = ("one_matrix", "batch_matrix") if name == "MLServer" else ("one", "batch")
+                    pool.submit(ask, Load(port, path, bodies[one], 16, 0.5)).result()
                     for connections in CONNECTIONS:
-                        load = Load(port, path, bodies["one"], connections, seconds)
+                        load = Load(port, path, bodies[one], connections, seconds)
                         measure(pool, load, f"{name}, one row, {connections} connections", process)
                     if name == "ct serve":
                         load = Load(port, "/v2/models/speed/infer", bodies["one_v2"], 16, seconds)
                         measure(pool, load, "ct serve, one row as V2 tensors, 16 connections", process)
                     print(f"serving: {name}: {memory(process):.0f} MB after one-row requests", flush=True)
                     if name != "empty ASGI":
-                        batch = "batch" if name != "bare ASGI" else None
+                        batch = many if name != "bare ASGI" else None
                         if batch:
                             measure(
                                 pool,
