@@ -24,7 +24,9 @@ from continuous_training.core.errors import ClusterUnavailable, Conflict, Deploy
 from continuous_training.core.rollout import RolloutCounts, RolloutPlan
 from continuous_training.deployers import KServe, KubernetesService
 from continuous_training.deployers.base import Release
+from continuous_training.deployers.cluster import Cluster as Connection
 from continuous_training.deployers.planes import RIGHTS, serving_plane
+from continuous_training.deployers.rollout import await_address
 from continuous_training.settings import Settings
 from continuous_training.storage import Store
 from continuous_training.trainers.bundle import load_bundle
@@ -87,6 +89,18 @@ class Cluster:
             response_types_map={200: "object"},
         )
         return answer, told
+
+    def answers(self, version: str, fence: int, bundle: str) -> None:
+        """Wait until the Service leads to this release only: a pod that ends is led to for a moment more."""
+        wanted = {"model": MODEL, "version": version, "fence": fence, "bundle": self.digests[bundle]}
+        wait_until(lambda: self.ask("version") == wanted, f"answers of version {version}", 60)
+
+    def drop_service(self, model: str = MODEL) -> None:
+        """Delete the Service, and wait until the cluster has forgotten where it led to."""
+        core, named = client.CoreV1Api(self.api), f"metadata.name={model.replace('_', '-')}"
+        core.delete_namespaced_service(model.replace("_", "-"), self.namespace.name)
+        endpoints = core.list_namespaced_endpoints
+        wait_until(lambda: not endpoints(self.namespace.name, field_selector=named).items, "the end of Endpoints", 60)
 
     def hurry(self) -> None:
         """Let the kubelet look at once after what the pods mount, as it does when an annotation changes."""
@@ -184,9 +198,9 @@ def test_a_champion_answers_in_a_pod_as_in_training(cluster: Cluster) -> None:
 
 def test_a_new_champion_takes_over_and_a_rollback_is_one_step(cluster: Cluster) -> None:
     assert cluster.deploy(2, "b") == f"http://{MODEL}.{cluster.namespace.name}.svc"
-    assert cluster.ask("version")["fence"] == 2
+    cluster.answers("2", 2, "b")
     cluster.deploy(3, "a")
-    assert cluster.ask("version") == {"model": MODEL, "version": "3", "fence": 3, "bundle": cluster.digests["a"]}
+    cluster.answers("3", 3, "a")
 
 
 def test_an_older_decision_never_replaces_a_newer_one(cluster: Cluster) -> None:
@@ -228,8 +242,7 @@ def test_what_people_change_or_delete_is_put_back_though_the_release_is_the_same
         }
     }
     cluster.apps.patch_namespaced_deployment(MODEL, cluster.namespace.name, edit)
-    core = client.CoreV1Api(cluster.api)
-    core.delete_namespaced_service(MODEL, cluster.namespace.name)
+    cluster.drop_service()
     assert cluster.live().spec.template != pods
     cluster.deploy(3)
     assert cluster.live().spec.template == pods
@@ -251,7 +264,7 @@ def test_a_retraining_deploys_its_champion_and_reconcile_repairs_it(
     for name, value in whole.settings.to_environment().items():
         monkeypatch.setenv(name, value)
     core = client.CoreV1Api(cluster.api)
-    core.delete_namespaced_service("m", cluster.namespace.name)
+    cluster.drop_service("m")
     capsys.readouterr()
     assert main(["reconcile", "m"]) == 0
     assert capsys.readouterr().out == f"m: version 1 (fence 1) {url}\n"
@@ -387,6 +400,21 @@ def test_an_object_of_somebody_else_is_left_alone(cluster: Cluster) -> None:
         assert kept.spec.selector == {"app": "theirs"}
     finally:
         core.delete_namespaced_service("other-model", cluster.namespace.name)
+
+
+def test_a_service_is_waited_for_until_it_leads_to_a_pod(cluster: Cluster) -> None:
+    at = cluster.namespace.name
+    core, metadata = client.CoreV1Api(cluster.api), {"name": "by-hand", "namespace": at}
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": [{"port": 80}]}}
+    core.create_namespaced_service(at, service)  # without a selector: nobody but this test says where it leads to
+    try:
+        with pytest.raises(ClusterUnavailable, match=r"Service by-hand in .* leads to none of its pods after 0\.1 s"):
+            await_address(Connection.connect(), service, 0.1)
+        pod = {"addresses": [{"ip": "172.17.0.9"}], "ports": [{"port": 80}]}
+        core.create_namespaced_endpoints(at, {"metadata": metadata, "subsets": [pod]})
+        await_address(Connection.connect(), service, 0.1)
+    finally:
+        core.delete_namespaced_service("by-hand", at)
 
 
 def test_a_missing_definition_a_missing_namespace_and_no_cluster_are_told_apart(

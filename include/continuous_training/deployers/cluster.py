@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _PLURALS = {
     "ConfigMap": "configmaps",
     "Deployment": "deployments",
+    "Endpoints": "endpoints",
     "HorizontalPodAutoscaler": "horizontalpodautoscalers",
     "InferenceService": "inferenceservices",
     "NetworkPolicy": "networkpolicies",

@@ -2,7 +2,8 @@
 
 `deploy` first asks the cluster whether it would take every object (a dry run), then applies the Deployment and waits until the
 new pods answer. When they do not, it is put back as it was, and the pods of the release before have never stopped. The Service,
-the autoscaler and the rest follow when the new pods answer.
+the autoscaler and the rest follow when the new pods answer; where it is the first release, `deploy` waits until the Service leads to
+them.
 
 A challenger is served in the same way under a name of its own. Its rollout's plan is a ConfigMap that the champion's pods mount; what
 they count is asked of each of them.
@@ -29,7 +30,7 @@ from continuous_training.deployers.pods import (
     ServedPods,
     object_name,
 )
-from continuous_training.deployers.rollout import await_rollout
+from continuous_training.deployers.rollout import await_address, await_rollout
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,14 +97,13 @@ class KubernetesService(ServedPods):
         """Serve the challenger from pods of its own, which only the champion's pods may ask, and return their address."""
         release = Challenger.model_validate(challenger.model_dump())
         cluster, manifests = Cluster.connect(), self.manifests(release, settings)
-        deployment, service = manifests[0], next(each for each in manifests if each["kind"] == "Service")
-        live = cluster.get(deployment)
+        live = cluster.get(manifests[0])
         if live is not None and is_ours(live, release.model) and not _serves(live, release):
             self.dismiss(release.model, settings=settings)  # fences of challengers do not follow one another
             live = None
         if live is None or not live.get("status", {}).get("availableReplicas"):
             self._serve(cluster, manifests, release)
-        return f"http://{cluster.apply(service)['spec']['clusterIP']}"
+        return f"http://{cluster.apply(_service(manifests))['spec']['clusterIP']}"
 
     def route(self, model: str, plan: RolloutPlan, *, settings: Settings) -> None:  # noqa: ARG002
         """Keep the plan in a ConfigMap, from which kubelets bring it to the champion's pods within a minute or two."""
@@ -139,6 +139,7 @@ class KubernetesService(ServedPods):
         )
         for each in others:
             cluster.apply(each)
+        await_address(cluster, _service(manifests), self.startup.total_seconds())
         # What an earlier model file asked for and this one does not.
         everything = render(self.model_copy(update={"service_monitor": True}), release, "")
         kept = {each["kind"] for each in manifests}
@@ -153,6 +154,10 @@ class KubernetesService(ServedPods):
 def _some(kind: type[Release], model: str) -> Release:
     """Return any release of a model: whose objects are, and which, does not depend on it."""
     return kind(model=model, version="0", fence=1, bundle="-")
+
+
+def _service(manifests: list[Manifest]) -> Manifest:
+    return next(each for each in manifests if each["kind"] == "Service")
 
 
 def _serves(live: Manifest, release: Release) -> bool:

@@ -30,6 +30,7 @@ RIGHTS: dict[str, list[tuple[str, tuple[str, ...], tuple[str, ...]]]] = {
     "deploy": [
         ("apps", ("deployments",), _APPLIED),
         ("", ("services",), _APPLIED),
+        ("", ("endpoints",), ("get",)),  # whether a Service leads to its pods
         ("", ("configmaps",), _APPLIED),  # the plan of a rollout
         ("", ("pods/proxy",), ("get",)),  # what the champion's pods count of it
         ("autoscaling", ("horizontalpodautoscalers",), _APPLIED),

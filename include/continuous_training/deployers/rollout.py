@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from continuous_training.core.errors import Conflict, DeploymentFailed
+from continuous_training.core.errors import ClusterUnavailable, Conflict, DeploymentFailed
 from continuous_training.deployers.claims import fence
 from continuous_training.deployers.pods import Manifest
 
@@ -53,6 +53,28 @@ def await_rollout(cluster: Cluster, deployment: Manifest, release: Release, seco
             problem = _unmade(live) or f"no new pod got ready within {seconds:g} s"
         if problem:
             raise DeploymentFailed(problem)
+        time.sleep(_POLL_SECONDS)
+
+
+def await_address(cluster: Cluster, service: Manifest, seconds: float) -> None:
+    """Return when the cluster leads requests to a Service on to a pod that is ready.
+
+    Raises
+    ------
+    ClusterUnavailable
+        It did not within `seconds`.
+    """
+    # Not EndpointSlices: every version has this one object, with a name that is known.
+    endpoints = {"apiVersion": "v1", "kind": "Endpoints", "metadata": service["metadata"]}
+    deadline = time.monotonic() + seconds
+    while not any(subset.get("addresses") for subset in (cluster.get(endpoints) or {}).get("subsets") or []):
+        if time.monotonic() >= deadline:
+            of = service["metadata"]
+            msg = (
+                f"Service {of['name']} in namespace {of['namespace']} leads to none of its pods after {seconds:g} s, though they are "
+                "ready; does the cluster's controller manager run? The release stays; a retry waits again"
+            )
+            raise ClusterUnavailable(msg)
         time.sleep(_POLL_SECONDS)
 
 
