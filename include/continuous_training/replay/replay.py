@@ -56,7 +56,8 @@ def replay(
     policies:
         Name to the model with that policy; trainers and windows are those of `spec`.
     start, end:
-        End of the first training's rows, and of the last window; none means as early and as late as the data allow.
+        End of the first training's rows, and of the last window; none means as early as there is a first champion, and as
+        late as the data allow.
     proxy:
         Only told in the report: the caller has put the fast learner into the models.
     jobs:
@@ -66,10 +67,14 @@ def replay(
     ------
     UsageError
         There are fewer than two windows between `start` and `end`.
+    DataInvalid
+        The first training at `start`, or without it any, failed or was refused by the gate.
     """
     base = apart(spec, settings)
     folder = Path(base.home)
     tiles = _tiles(spec, settings, start, end)
+    if start is None:
+        tiles = _from_first_champion(spec, base, tiles, say)
     windows = [spec.window.current_window(tile) for tile in tiles[1:]]
     variants = list(policies.items())
     ledgers = [with_ledger(one, base, tiles[0]) for _, one in variants]
@@ -154,6 +159,22 @@ def _first_end(spec: ModelSpec, settings: Settings, last: datetime) -> datetime:
         if first - window.start > spec.window.every:
             return spec.window.last_end(first + spec.window.reference) + spec.window.every
         end = spec.window.last_end(window.start)
+
+
+def _from_first_champion(spec: ModelSpec, base: Settings, tiles: list[datetime], say: Say) -> list[datetime]:
+    """Leave out windows until a first training is promoted; raise what the last one met when too few are left."""
+    while True:
+        own = with_ledger(spec, base, tiles[0])
+        try:
+            walk(spec, own, start=tiles[0], end=tiles[0])
+        except DataInvalid:
+            if len(tiles) - 1 <= FEWEST_WINDOWS:
+                raise
+            why = Ledger(own.ledger).runs(spec.model, 1)[0].text
+            say(f"no first champion on {tiles[0]:%Y-%m-%d}, so the replay begins a window later: {why}")
+            tiles = tiles[1:]
+        else:
+            return tiles
 
 
 def _refit(spec: ModelSpec, settings: Settings, end: datetime) -> str | None:

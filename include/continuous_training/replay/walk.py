@@ -51,8 +51,8 @@ def walk(spec: ModelSpec, settings: Settings, *, start: datetime, end: datetime)
         if ledger.champion(spec.model) is None:
             why = ledger.runs(spec.model, 1)[0].text
             msg = (
-                f"the replay of {spec.model} has no first champion on {start:%Y-%m-%d}: {why}; begin at another moment with --from; "
-                "a retry gives the same"
+                f"the replay of {spec.model} has no first champion on {start:%Y-%m-%d}: {why}; begin at another moment "
+                "with --from, or ask less under promotion or fairness in the model file; a retry gives the same"
             )
             raise DataInvalid(msg)
     while (tile := next_window_end(spec, settings)) is not None and tile <= end:

@@ -3,6 +3,7 @@
 import json
 from datetime import timedelta
 
+import pandas as pd
 import pytest
 
 import small_model
@@ -210,6 +211,26 @@ def test_a_replay_that_ends_earlier_tells_of_its_own_windows_alone(settings):
     part = replay(spec, {"own": spec}, settings, start=FIRST, end=end, proxy=False, jobs=1, say=str)
     assert part.windows == whole.windows[:3]
     assert part.policies[0].decisions == whole.policies[0].decisions[:3]
+
+
+def test_a_history_whose_first_trainings_are_refused_begins_where_one_is_promoted(tmp_path):
+    small_model.land(tmp_path, days=DAYS)
+    file = tmp_path / "data" / "rows" / "rows.parquet"
+    rows = pd.read_parquet(file)
+    first_weeks = rows["at"] < FIRST + timedelta(days=2)
+    rows.loc[first_weeks, "late"] = (rows.loc[first_weeks].index % 2).astype(rows["late"].dtype)  # nothing tells them
+    rows.to_parquet(file, index=False)
+    settings = Settings.from_environment({"CT_HOME": str(tmp_path)})
+    spec = small_model.spec(promotion={"metric": "roc_auc", "rows": 100, "resamples": 100, "floor": 0.7})
+    said = []
+    told = {"end": None, "proxy": False, "jobs": 1, "say": said.append}
+    report = replay(spec, {"own": spec}, settings, start=None, **told)
+    [refused] = [text for text in said if "so the replay begins a window later" in text]
+    assert refused.startswith("no first champion on 2024-02-20")
+    assert "not to be at least 0.7" in refused
+    assert f"{report.windows[0].start:%Y-%m-%d}" == "2024-03-01"
+    with pytest.raises(DataInvalid, match=f"no first champion on {FIRST:%Y-%m-%d}.*with --from, or ask less"):
+        replay(spec, {"own": spec}, settings, start=FIRST, **told)
 
 
 def test_a_history_without_a_first_champion_is_told_with_its_reason(settings):
