@@ -1,5 +1,6 @@
 """The model file: one YAML file describes one model, and this is all it can say."""
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -219,6 +220,9 @@ def load_spec(path: Path) -> ModelSpec:
     SpecError
         The file cannot be read or is wrong; the message has file, line, key and the allowed values.
     """
+    if path.suffix != ".yaml":
+        msg = f"{path.name}: a model file ends in .yaml; rename it {path.stem}.yaml. {strict_yaml.WHAT_NEXT}"
+        raise SpecError(msg)
     document = strict_yaml.read(path)
     try:
         spec = ModelSpec.model_validate(document.data)
@@ -227,14 +231,14 @@ def load_spec(path: Path) -> ModelSpec:
             error, document, ModelSpec
         ) from None  # pydantic's own text shows values whole
     if spec.model != path.stem:
+        other = f" or the model {path.stem}" if re.match(MODEL_NAME, path.stem) else ""
         msg = (
-            f"{document.where(('model',))}: model: the name {spec.model!r} differs from the file's; name the file {spec.model}.yaml "
-            f"or the model {path.stem}. Nothing was run; a retry gives the same."
+            f"{document.where(('model',))}: model: the name {spec.model!r} differs from the file's; name the file {spec.model}.yaml"
+            f"{other}. Nothing was run; a retry gives the same."
         )
         raise SpecError(msg)
     if isinstance(spec.expectations, str):
-        columns = (*spec.columns, *spec.task.columns)
-        suite = suites.load_suite(path.absolute().parent.parent / "expectations" / spec.expectations, columns)
+        suite = _suite(path.absolute().parent.parent / "expectations" / spec.expectations, spec, document)
         # The suite is part of the model: another suite is another specification, and a pod needs no second file.
         spec = spec.model_copy(update={"expectations": suite})
     size = len(spec.model_dump_json())
@@ -247,13 +251,25 @@ def load_spec(path: Path) -> ModelSpec:
     return spec
 
 
+def _suite(file: Path, spec: ModelSpec, document: strict_yaml.Document) -> Suite:
+    if not file.is_file():
+        msg = (
+            f"{document.where(('expectations',))}: expectations: there is no file {file}; correct the name, put the suite there, "
+            f"or leave the key out. {strict_yaml.WHAT_NEXT}"
+        )
+        raise SpecError(msg)
+    return suites.load_suite(file, (*spec.columns, *spec.task.columns))
+
+
 def load_specs(folder: Path) -> tuple[dict[str, ModelSpec], dict[str, SpecError]]:
     """Return the models of a folder by name, and for each wrong file its error; a wrong file never hides the others."""
     specs: dict[str, ModelSpec] = {}
     errors: dict[str, SpecError] = {}
-    for path in sorted(folder.glob("*.yaml")):
+    for path in sorted(folder.glob("*.y*ml")):  # one that ends in .yml is refused, not silently passed over
+        if path.stem in specs or path.suffix not in {".yaml", ".yml"}:
+            continue
         try:
             specs[path.stem] = load_spec(path)
         except SpecError as error:
-            errors[path.stem] = error
+            errors.setdefault(path.stem, error)
     return specs, errors

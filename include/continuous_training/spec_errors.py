@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from continuous_training.core.duration import format_duration
 from continuous_training.core.errors import SpecError
-from continuous_training.strict_yaml import WHAT_NEXT, Document, KeyPath, key_path, masked, shown
+from continuous_training.strict_yaml import WHAT_NEXT, Document, KeyPath, called, key_path, masked, shown
 
 MAX_PROBLEMS = 20
 _LONGEST_TEXT = 1000
@@ -47,7 +47,7 @@ def explain_validation(error: ValidationError, document: Document, model: type[B
     problems = sorted(set(schemas.problems(error)), key=lambda problem: (problem.position, problem.text))
     lines = [f"{document.where(problem.path)}: {problem}" for problem in problems[:MAX_PROBLEMS]]
     if (more := len(problems) - MAX_PROBLEMS) > 0:
-        lines.append(f"{document.path.name}: and {more:,} more problem{'s' * (more > 1)}")
+        lines.append(f"{called(document.path)}: and {more:,} more problem{'s' * (more > 1)}")
     return SpecError("\n".join([*lines, WHAT_NEXT]))
 
 

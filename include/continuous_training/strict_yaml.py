@@ -54,7 +54,7 @@ class Document:
     def where(self, path: KeyPath) -> str:
         """Return `file:line:column` of `path`, or of the innermost part of it that the file has."""
         line, column = self.position(path)
-        return f"{self.path.name}:{line}:{column}"
+        return f"{called(self.path)}:{line}:{column}"
 
 
 def read(path: Path) -> Document:
@@ -73,6 +73,15 @@ def read(path: Path) -> Document:
         second document, control characters or Jinja. The message starts with `file:line:column: key path`.
     """
     return _Reader(path).document(_text(path))
+
+
+def called(path: Path) -> str:
+    """Return how a message calls a file: a suite with its folder, as it often has the name of its model's file.
+
+    >>> called(Path("include/expectations/flights.yaml"))
+    'expectations/flights.yaml'
+    """
+    return "/".join(path.parts[-2:]) if path.parent.name == "expectations" else path.name
 
 
 def key_path(path: KeyPath) -> str:
@@ -119,7 +128,7 @@ def _text(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
-        msg = f"{path.name}: cannot be read ({error.strerror}); correct its rights. {WHAT_NEXT}"
+        msg = f"{called(path)}: cannot be read ({error.strerror}); correct its rights. {WHAT_NEXT}"
         raise SpecError(msg) from error
     if len(content) > MAX_BYTES:
         _refuse(path, None, (), "larger than 256 KiB, the most a model file may have; it was not parsed")
@@ -137,7 +146,7 @@ def _text(path: Path) -> str:
 
 
 def _refuse(path: Path, at: Position | None, where: KeyPath, problem: str) -> NoReturn:
-    place = path.name if at is None else f"{path.name}:{at[0]}:{at[1]}"
+    place = called(path) if at is None else f"{called(path)}:{at[0]}:{at[1]}"
     named = f"{key_path(where)}: " if where else ""
     msg = f"{place}: {named}{problem}. {WHAT_NEXT}"
     raise SpecError(msg)

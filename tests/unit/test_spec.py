@@ -1,6 +1,7 @@
 """One file describes one model, and what it can say is consistent or refused with the place of the mistake."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -236,6 +237,19 @@ def test_the_name_of_the_model_is_that_of_its_file(folder: Path) -> None:
         SpecError, match=r"the name 'm' differs from the file's; name the file m.yaml or the model other"
     ):
         load_spec(path)
+    with pytest.raises(SpecError, match=r"name the file m\.yaml\. Nothing"):  # a model cannot have the other's name
+        load_spec(path.rename(folder / "My Model.yaml"))
+
+
+def test_a_file_with_the_other_ending_is_told_to_be_renamed_unless_its_model_is_there(folder: Path) -> None:
+    for name in ("a", "b", "c"):
+        write(folder, name).rename(folder / f"{name}.yml")
+    write(folder, "a")
+    (folder / "b.yaml").write_text("model: [")
+    specs, errors = load_specs(folder)
+    assert list(specs) == ["a"]
+    assert "b.yaml:2:1: not YAML" in str(errors["b"])
+    assert "c.yml: a model file ends in .yaml; rename it c.yaml" in str(errors["c"])
 
 
 def test_a_wrong_file_never_hides_the_others(folder: Path) -> None:
@@ -266,14 +280,20 @@ def test_a_suite_is_read_in_and_is_part_of_the_specification(folder: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "content", [None, "critical: [", "critical:\n- expect_column_values_to_not_be_null: {column: winds}\n"]
+    "content", ["critical: [", "critical:\n- expect_column_values_to_not_be_null: {column: winds}\n", "x" * 300_000]
 )
-def test_a_suite_that_is_missing_or_wrong_is_refused_by_its_own_place(folder: Path, content: str | None) -> None:
-    suite = folder.parent / "expectations" / "wind.yaml"
-    if content is not None:
-        suite.write_text(content)
-    with pytest.raises(SpecError, match=r"wind\.yaml"):
-        load_spec(write(folder, expectations="wind.yaml"))
+def test_a_wrong_suite_is_refused_by_its_own_place(folder: Path, content: str) -> None:
+    (folder.parent / "expectations" / "m.yaml").write_text(content)
+    with pytest.raises(SpecError, match=r"^expectations/m\.yaml:"):  # m.yaml alone would be the model file
+        load_spec(write(folder, expectations="m.yaml"))
+
+
+def test_a_suite_that_is_missing_is_said_where_it_is_named_with_the_place_looked_at(folder: Path) -> None:
+    path = write(folder, expectations="wind.yaml")
+    missing = folder.parent / "expectations" / "wind.yaml"
+    told = f"m.yaml:{line_of(path, 'expectations:')}:1: expectations: there is no file {missing}; correct the name"
+    with pytest.raises(SpecError, match=re.escape(told)):
+        load_spec(path)
 
 
 @pytest.mark.parametrize("column", ["wind", "carrier", "late", "at"])

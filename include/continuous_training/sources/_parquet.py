@@ -100,7 +100,15 @@ class _Folder:
         found = sorted(fs.find(root, on_error="raise"))
         local = "file" in fs.protocol
         self._fs = pyarrow.fs.LocalFileSystem() if local else pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(fs))
-        self._keys = _partition_keys(root, [path for path in found if _is_complete(path.removeprefix(root), path)])
+        whole = [path for path in found if not _is_hidden(path.removeprefix(root))]
+        parquet = [path for path in whole if path.endswith(".parquet")]
+        if whole and not parquet:
+            msg = (
+                f"{_shown(url)} holds {len(whole):,} file(s), and the name of none ends in .parquet "
+                f"({whole[0].rpartition('/')[2]!r}); write Parquet files there; a retry looks again"
+            )
+            raise SourceUnavailable(msg)
+        self._keys = _partition_keys(root, parquet)
 
     def files(self, event_time: str) -> Iterator[_File]:
         """Read the footer of each file."""
@@ -144,8 +152,8 @@ def _file_system(url: str) -> tuple[Any, str]:
         raise UsageError(msg) from error
 
 
-def _is_complete(name: str, path: str) -> bool:
-    return path.endswith(".parquet") and not any(part.startswith(("_", ".")) for part in name.split("/"))
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(("_", ".")) for part in name.split("/"))
 
 
 def _partition_keys(root: str, paths: list[str]) -> dict[str, dict[str, pa.Scalar]]:

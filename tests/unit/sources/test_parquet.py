@@ -114,6 +114,17 @@ def test_half_written_hidden_and_foreign_files_are_not_read(tmp_path: Path) -> N
     assert watermark(tmp_path) == START
 
 
+def test_a_folder_of_other_files_alone_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    (tmp_path / "_half.parquet").write_text("half")
+    assert watermark(tmp_path) is None
+    (tmp_path / "rows.csv").write_text("t,y")
+    for ask in (watermark, read):
+        with pytest.raises(
+            SourceUnavailable, match=r"holds 1 file\(s\), and the name of none ends in \.parquet \('rows\.csv'\)"
+        ):
+            ask(tmp_path)
+
+
 def test_a_folder_below_a_hidden_one_is_read_when_it_is_the_one_named(tmp_path: Path) -> None:
     write(tmp_path / ".ct" / "_data" / "a.parquet", [START])
     assert len(read(tmp_path / ".ct" / "_data")) == 1
