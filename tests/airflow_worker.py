@@ -1,6 +1,6 @@
 """Run an operator as an Airflow worker does: Airflow's own supervisor and task runner, with an API server in memory.
 
-Import this only after `AIRFLOW_HOME` is set (see `provider/conftest.py`).
+Import this only after `airflow_home`.
 """
 
 import asyncio

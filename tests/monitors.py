@@ -4,9 +4,10 @@ Tests that take them are marked `services` and skipped where a program is not in
 """
 
 import contextlib
+import re
 import shutil
-import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+
+from services import free_ports
 
 MONITORING = Path(__file__).resolve().parents[1] / "docker" / "monitoring"
 SECONDS = 60.0
@@ -27,14 +30,6 @@ def program(name: str) -> str:
         package = {"promtool": "prometheus", "amtool": "prometheus-alertmanager"}.get(name, name)
         pytest.skip(f"no {name} is installed (Debian: apt-get install {package})")
     return found
-
-
-def free_port() -> int:
-    """Return a port of the loopback address that nobody listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 def until(condition: Any, what: str, seconds: float = SECONDS) -> Any:
@@ -71,9 +66,25 @@ def running(folder: Path, name: str, port: int, *options: str, ready: str = "/-/
 
 
 @contextlib.contextmanager
+def exporter(environment: dict[str, str]) -> Iterator[str]:
+    """Give where `ct metrics --listen` answers, as `host:port`, in these surroundings; it must end well."""
+    command = [sys.executable, "-m", "continuous_training.cli", "metrics", "--listen", "0"]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as it:
+        try:
+            assert it.stderr is not None
+            told = it.stderr.readline()
+            place = re.search(r"http://(127\.0\.0\.1:\d+)/metrics", told)
+            assert place, told
+            yield place[1]
+        finally:
+            it.terminate()
+        assert it.wait(SECONDS) == 0
+
+
+@contextlib.contextmanager
 def pushgateway(folder: Path) -> Iterator[str]:
     """Give the URL of an empty Pushgateway."""
-    port = free_port()
+    (port,) = free_ports(1)
     with running(folder, "prometheus-pushgateway", port, f"--web.listen-address=127.0.0.1:{port}") as url:
         yield url
 
@@ -89,7 +100,7 @@ def alertmanager(folder: Path, *, webhook: str, token: str) -> Iterator[str]:
     for route in told["route"]["routes"]:
         route["group_wait"] = "0s"
     (folder / "alertmanager.yml").write_text(yaml.safe_dump(told))
-    port = free_port()
+    (port,) = free_ports(1)
     options = (
         f"--config.file={folder}/alertmanager.yml", f"--storage.path={folder}/alertmanager",
         f"--web.listen-address=127.0.0.1:{port}", "--cluster.listen-address=",
@@ -123,7 +134,7 @@ def prometheus(
     ]
     (folder / "more.yml").write_text(yaml.safe_dump({"groups": [{"name": "more", "rules": rules or []}]}))
     (folder / "prometheus.yml").write_text(yaml.safe_dump(told))
-    port = free_port()
+    (port,) = free_ports(1)
     options = (
         f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/prometheus",
         f"--web.listen-address=127.0.0.1:{port}",

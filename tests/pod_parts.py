@@ -1,6 +1,6 @@
 """Pods as Airflow would send them to a cluster.
 
-Import this only after `AIRFLOW_HOME` is set (see `provider/conftest.py`).
+Import this only after `airflow_home`.
 """
 
 from typing import Any

@@ -10,7 +10,6 @@ import os
 import pwd
 import secrets
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +17,8 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+
+from services import free_ports
 
 _DEBIAN = Path("/usr/lib/postgresql")
 _FOR_TESTS = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c unix_socket_directories="
@@ -46,7 +47,7 @@ def postgres_url() -> Iterator[str]:
         if owner is not None:  # the server refuses to run as root
             shutil.chown(folder, owner)
             shutil.chown(folder / "password", owner)
-        port = _free_port()
+        (port,) = free_ports(1)
         control = (f"{binaries}/pg_ctl", "-D", f"{folder}/data", "-w", "-t", "60")
         create = ("-U", "ct", "-A", "scram-sha-256", f"--pwfile={folder}/password", "-E", "UTF8", "--locale=C", "-N")
         _as(owner, folder, f"{binaries}/initdb", "-D", f"{folder}/data", *create)
@@ -82,12 +83,6 @@ def _owner() -> str | None:
         return None
     accounts = {account.pw_name for account in pwd.getpwall()}
     return "postgres" if "postgres" in accounts else "nobody"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _as(owner: str | None, folder: Path, *command: str) -> None:

@@ -48,13 +48,15 @@ class Models(Collector):
     >>> from prometheus_client import CollectorRegistry, generate_latest
     >>> from continuous_training.ledger import Ledger
     >>> moment = datetime(2013, 3, 1, tzinfo=UTC)
-    >>> ledger = Ledger(f"sqlite:///{tempfile.mkdtemp()}/ledger.db")
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> ledger = Ledger(f"sqlite:///{folder.name}/ledger.db")
     >>> made = {"bundle": "b" * 64, "data_cutoff": moment, "reason": "first", "verdict": None}
     >>> champion = ledger.promote("flights", run_key="a" * 64, fence_seen=0, now=moment, **made)
     >>> registry = CollectorRegistry()
     >>> registry.register(Models(ledger, now=lambda: datetime(2013, 3, 2, tzinfo=UTC)))
     >>> print([line for line in generate_latest(registry).decode().splitlines() if line.startswith("ct_model_age")])
     ['ct_model_age_seconds{model="flights"} 86400.0']
+    >>> folder.cleanup()
     """
 
     def __init__(self, ledger: Ledger, now: Callable[[], datetime]) -> None:

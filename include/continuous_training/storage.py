@@ -29,8 +29,7 @@ class Store:
 
     Examples
     --------
-    >>> import tempfile
-    >>> store = Store(tempfile.mkdtemp())
+    >>> store = Store("memory://example")
     >>> digest = store.put(b"rows")
     >>> store.get(digest)
     b'rows'

@@ -37,8 +37,7 @@ def roll_out(story: Story) -> None:
     story.say("the model file gets a rollout: shadow, then a canary of 20 %, under real requests of two clients")
     train = f"{story.spec.model}.train"
     wait_until(lambda: story.airflow.has_task(train, "rollout"), "the rollout in the DAG", 120)
-    served = story.served()
-    assert served is not None
+    served = wait_until(story.served, "the champion answering", 60)
     rows = story.rows.drop(columns=["late"]).iloc[-ASKED:]
     with Clients(served["url"], rows) as clients:
         good = challenge(story, "a challenger of the newest weeks, to be tried on real requests")

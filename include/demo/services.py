@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 STARTUP_SECONDS = 180.0
 POLL_SECONDS = 0.5
+PORTS = range(20_000, 30_000)
+"""Below the system's own: from 32768 on Linux, from 49152 elsewhere; from 30000 Kubernetes' nodes."""
 
 
 def wait_until(condition: Callable[[], Any], what: str, seconds: float) -> Any:
@@ -270,9 +272,16 @@ class Airflow:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports of the loopback address that nobody listens on."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for item in sockets:
-            item.bind(("127.0.0.1", 0))
-        return [item.getsockname()[1] for item in sockets]
+    """Return ports of the loopback address that nobody listens on.
+
+    Some are first used minutes later. So none is of the range from which the system serves whoever asks for any port, or
+    connects to somewhere: it would be gone by then.
+    """
+    found: list[int] = []
+    for port in secrets.SystemRandom().sample(PORTS, len(PORTS)):
+        if len(found) == count:
+            break
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+    return found

@@ -205,7 +205,8 @@ def test_one_retraining_goes_through_the_whole_stack_and_its_champion_answers(st
     wait_until(lambda: airflow.dag_exists("m.train"), "the DAG m.train", STARTUP_SECONDS)
     airflow.unpause("m.train")
     airflow.trigger("m.train", {}, "first").raise_for_status()
-    wait_until(lambda: airflow.runs("m.train")[0]["state"] in {"success", "failed"}, "the end of the run", RUN_SECONDS)
+    first = "/dags/m.train/dagRuns/first"
+    wait_until(lambda: airflow.get(first)["state"] in {"success", "failed"}, "the end of the run", RUN_SECONDS)
     tasks = airflow.tasks("m.train", "first")
     airflow.close()
     assert {task["state"] for task in tasks.values()} == {"success"}, {n: t["state"] for n, t in tasks.items()}

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from kubernetes.client import models as k8s
 
+import airflow_home  # noqa: F401 - before anything that imports Airflow
 import images
 from kubernetes import client, config
 

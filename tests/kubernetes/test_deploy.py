@@ -138,20 +138,20 @@ def limit_to(kubeconfig: Path, cluster: Cluster, rights: list[Any]) -> None:
     rbac.patch_namespaced_role(role, name, [{"op": "replace", "path": "/rules", "value": rules}])
     wait_for_rights = client.AuthorizationV1Api(config.new_client_from_config(str(kubeconfig)))
     wanted = {(verb, resource) for _, resources, verbs in rights for resource in resources for verb in verbs}
-    for _ in range(200):  # the API server learns of a changed role a moment later
+
+    def seen() -> set[tuple[str, str]]:
         review = k8s.V1SelfSubjectRulesReview(spec=k8s.V1SelfSubjectRulesReviewSpec(namespace=name))
         rules = wait_for_rights.create_self_subject_rules_review(review).status.resource_rules
         groups = {group for group, _, _ in rights}
-        seen = {
+        return {
             (verb, resource)
             for rule in rules
             if set(rule.api_groups) <= groups
             for resource in rule.resources
             for verb in rule.verbs
         }
-        if wanted == seen:
-            return
-    pytest.fail(f"the rights did not become {wanted}, they are {seen}")
+
+    wait_until(lambda: seen() == wanted, f"that the API server knows of the rights {wanted}", 60)
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="airflow-home-"))
-
 from airflow.sdk import DAG
 from kubernetes.client import AppsV1Api
 from kubernetes.client.exceptions import ApiException

@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import subprocess
-import tempfile
 import threading
 import uuid
 from pathlib import Path
@@ -17,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="airflow-home-"))
 os.environ |= {"AIRFLOW__WORKERS__API_RETRY_WAIT_MIN": "0.1", "AIRFLOW__WORKERS__API_RETRY_WAIT_MAX": "0.2"}
 
 from airflow.sdk import DAG
@@ -129,10 +127,10 @@ def between(kubeconfig: Path, answers: Sequence[int] = (), moment: Callable[[], 
 def test_what_the_cluster_refuses_for_good_is_not_tried_again(
     namespace: Any, runner: dict[str, Any], words: list[str]
 ) -> None:
-    outcome = attempt(namespace, **runner)
+    outcome = attempt(namespace, run_id="refused", **runner)
     assert outcome.state == "failed"
     assert [text for text in words if text not in str(outcome.error)] == []
-    assert namespace.pods() == []
+    assert namespace.pods(run_id="refused") == []
 
 
 @pytest.mark.parametrize(
@@ -156,17 +154,17 @@ def test_a_pod_that_cannot_start_is_tried_again_and_leaves_nothing(
 
 def test_a_pod_that_is_taken_away_is_started_again(namespace: Any) -> None:
     def take_away() -> None:
-        for pod in namespace.pods():
+        for pod in namespace.pods(run_id="taken"):  # its own: one of another test may be gone before it is named
             namespace.end(pod.metadata.name)
 
-    outcome = attempt(namespace, meanwhile=take_away)
+    outcome = attempt(namespace, run_id="taken", meanwhile=take_away)
     assert outcome.state == "up_for_retry", outcome.error
     assert "is gone: somebody deleted it" in str(outcome.error)
 
 
 def test_a_pod_that_is_drained_from_its_node_is_started_again(namespace: Any) -> None:
     def drain() -> None:
-        for pod in namespace.pods():
+        for pod in namespace.pods(run_id="drained"):
             eviction = {
                 "apiVersion": "policy/v1beta1",
                 "kind": "Eviction",
@@ -175,7 +173,7 @@ def test_a_pod_that_is_drained_from_its_node_is_started_again(namespace: Any) ->
             }
             namespace.api.create_namespaced_pod_eviction(pod.metadata.name, namespace.name, eviction)
 
-    outcome = attempt(namespace, meanwhile=drain)
+    outcome = attempt(namespace, run_id="drained", meanwhile=drain)
     assert outcome.state == "up_for_retry", outcome.error
     assert "is gone: somebody deleted it, or its node was lost" in str(outcome.error)
 

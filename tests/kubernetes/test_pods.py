@@ -130,8 +130,11 @@ def test_every_work_step_is_a_pod_and_the_champion_stands(deployment: Deployment
 
 def test_pods_that_succeeded_are_gone(deployment: Deployment, trained: Run) -> None:
     assert trained.states["promote"] == "success"
-    left = [pod.metadata.name for pod in deployment.namespace.pods() if pod.status.phase == "Succeeded"]
-    assert left == []
+
+    def gone() -> bool:  # a pod is listed for a moment after it was deleted
+        return not [pod for pod in deployment.namespace.pods() if pod.status.phase == "Succeeded"]
+
+    wait_until(gone, "the end of the pods that succeeded", 60)
 
 
 def test_data_that_cannot_be_used_is_not_tried_again_and_says_why(deployment: Deployment) -> None:

@@ -1,19 +1,15 @@
 """Airflow in a throw-away home, set up before anything imports it, and a small deployment for each test."""
 
-import atexit
 import os
 import secrets
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-HOME = tempfile.mkdtemp(prefix="airflow-home-")
-atexit.register(shutil.rmtree, HOME, ignore_errors=True)
+import airflow_home  # noqa: F401 - before anything that imports Airflow
+
 os.environ |= {
-    "AIRFLOW_HOME": HOME,
     "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
     "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(64),
 }

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import runpy
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -76,14 +75,8 @@ def surroundings(home: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def exporter(home: Path) -> Iterator[str]:
     """Give where `ct metrics --listen` answers."""
-    with subprocess.Popen(ct(home, "--listen", "0"), env=surroundings(home), stderr=subprocess.PIPE, text=True) as it:
-        assert it.stderr is not None
-        told = it.stderr.readline()
-        place = re.search(r"http://(127\.0\.0\.1:\d+)/metrics", told)
-        assert place, told
-        yield place[1]
-        it.send_signal(signal.SIGTERM)
-        assert it.wait(10) == 0
+    with monitors.exporter(surroundings(home)) as place:
+        yield place
 
 
 def test_everything_that_is_told_has_bounded_labels_and_the_ledgers_numbers(home: Path) -> None:
@@ -126,7 +119,8 @@ def test_prometheus_scrapes_it_and_the_shipped_rules_fire(exporter: str, tmp_pat
         for file in DASHBOARDS:
             if file.stem in ("models", "drift", "pipeline"):
                 for panel, expression in expressions(file):
-                    assert monitors.query(url, expression), f"{file.name}: {panel}: {expression}"
+                    asked = f"{file.name}: {panel}: {expression}"
+                    monitors.until(lambda expression=expression: monitors.query(url, expression), asked)
 
 
 def test_it_is_pushed_to_a_pushgateway_once_and_what_was_pushed_before_is_replaced(home: Path, tmp_path: Path) -> None:

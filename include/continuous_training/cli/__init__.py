@@ -158,7 +158,10 @@ def _replay_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     replay = commands.add_parser("replay", help="try retraining policies on the model's own history, and write a page")
     replay.add_argument("model")
     replay.add_argument(
-        "--from", dest="since", type=moment, help="end of the first training's rows (default: the earliest that gives a champion)"
+        "--from",
+        dest="since",
+        type=moment,
+        help="end of the first training's rows (default: the earliest that gives a champion)",
     )
     replay.add_argument("--to", type=moment, help="end of the last window (default: the newest)")
     replay.add_argument(

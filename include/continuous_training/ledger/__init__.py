@@ -37,13 +37,15 @@ class Ledger(Champions, Decisions, Overviews, Retrainings, Rollouts, Runs):
     >>> import tempfile
     >>> from datetime import UTC, datetime
     >>> now = datetime(2013, 3, 1, tzinfo=UTC)
-    >>> ledger = Ledger(f"sqlite:///{tempfile.mkdtemp()}/ledger.db")
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> ledger = Ledger(f"sqlite:///{folder.name}/ledger.db")
     >>> made = {"bundle": "b" * 64, "data_cutoff": now, "reason": "first", "verdict": None}
     >>> ledger.promote("flights", run_key="a" * 64, fence_seen=0, now=now, **made).fence
     1
     >>> ledger.promote("flights", run_key="c" * 64, fence_seen=0, now=now, **made)
     Traceback (most recent call last):
     continuous_training.core.errors.Conflict: run cccccccccccc was not promoted: ...
+    >>> folder.cleanup()
     """
 
     def retraining_history(self, model: str) -> RetrainingHistory:
