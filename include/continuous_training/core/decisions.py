@@ -81,6 +81,11 @@ class RetrainingDecision(Frozen):
     answer: Literal["yes", "no", "inconclusive"]
     why: str
     reason: RetrainingReason | None = Field(None, description="Present when the answer is yes.")
+    held_back: str = Field(
+        "",
+        description="What stood in the way of a retraining that the evidence asked for: a cooldown, a budget, a blackout, an "
+        "episode that had its one, a window that the champion knows, or a policy that only advises.",
+    )
     signals: tuple[Signal, ...] = ()
 
 

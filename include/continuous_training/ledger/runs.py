@@ -25,6 +25,11 @@ class RunRecord(Frozen):
     text: str = ""
     finished_at: Moment | None = None
 
+    @property
+    def state(self) -> str:
+        """Return how it ended, or that nobody has said so: it may be at work, wait, or have died."""
+        return self.outcome or "not ended"
+
 
 class Runs(Database):
     """Begin each run once."""
@@ -87,10 +92,13 @@ class Runs(Database):
             found = connection.execute(alike.order_by(table.c.began_at.desc(), table.c.key).limit(limit))
             return tuple(_run_record(row) for row in found)
 
-    def runs(self, model: str, limit: int = 100) -> tuple[RunRecord, ...]:
-        """Return the runs of a model, the one that began last first."""
+    def runs(self, model: str, limit: int = 100, *, episode: str | None = None) -> tuple[RunRecord, ...]:
+        """Return the runs of a model, or those of one episode, the one that began last first."""
         table = tables.runs
-        newest = sa.select(table).where(table.c.model == model).order_by(table.c.began_at.desc(), table.c.key)
+        mine = table.c.model == model
+        if episode is not None:
+            mine &= table.c.episode == episode
+        newest = sa.select(table).where(mine).order_by(table.c.began_at.desc(), table.c.key)
         with self.read() as connection:
             return tuple(_run_record(row) for row in connection.execute(newest.limit(limit)))
 

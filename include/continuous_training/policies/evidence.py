@@ -102,7 +102,7 @@ def _drift_signal(name: str, scores: Sequence[DriftScore]) -> Signal:
     if not measured:
         return Signal(name=name, kind="drift", state="inconclusive", text=f"{name} could not be measured: {notes}")
     beyond = sum(bool(score.exceeded) for score in measured)
-    text = _drift_text(max(measured, key=_severity))
+    text = _drift_text(max(measured, key=severity))
     if len(scores) > 1:
         text += f"; {beyond} of {len(scores)} {'slices' if any(score.slice for score in scores) else 'columns'} beyond"
     if blank:
@@ -110,8 +110,16 @@ def _drift_signal(name: str, scores: Sequence[DriftScore]) -> Signal:
     return Signal(name=name, kind="drift", state="fired" if beyond else "quiet", text=text)
 
 
-def _severity(score: DriftScore) -> tuple[bool, float]:
-    value = abs(score.value or 0.0)
+def severity(score: DriftScore) -> tuple[bool, float]:
+    """Return what orders drift scores: whether it is drift, and by how many times the value lies beyond its threshold.
+
+    >>> told = {"detector": "psi", "measure": "statistic", "threshold": 0.25, "reference_rows": 9, "current_rows": 9}
+    >>> severity(DriftScore(statistic=0.5, **told)), severity(DriftScore(**told))
+    ((True, 2.0), (False, 0.0))
+    """
+    if score.value is None:
+        return False, 0.0
+    value = abs(score.value)
     low, high = (value, abs(score.threshold)) if score.measure == "p_value" else (abs(score.threshold), value)
     return bool(score.exceeded), high / max(low, _TINY)
 
