@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _OF_DRIFT = ("column", "detector", "state", "value", "threshold", "effect", "note")
 _OF_QUALITY = ("metric", "line", "rows where", "value", "limit", "state", "window")
 _OF_FAIRNESS = ("measure", "column", "value", "limit", "state", "groups")
+_OF_CAUSES = ("part", "kind", "value", "low", "high")
 _STATES = {True: "beyond", False: "within", None: "not measured"}
 
 
@@ -50,12 +51,12 @@ def _tell(seen: ExplainedLook) -> None:
     show("Drift by column, the worst first", _OF_DRIFT, map(_drift, sorted(evidence.drift, key=_order)))
     show("Quality of the champion", _OF_QUALITY, _quality(evidence))
     show("Limits of fairness", _OF_FAIRNESS, _fairness(evidence))
-    parts = ((c.name, c.kind, c.value, c.low, c.high) for c in evidence.causes)
-    show(
-        f"What changed {evidence.causes[0].metric if evidence.causes else ''}",
-        ("part", "kind", "value", "low", "high"),
-        parts,
-    )
+    for cause in evidence.causes[:1]:
+        where = f" where {cause.slice}" if cause.slice else ""
+        parts = ((c.name, c.kind, c.value, c.low, c.high) for c in evidence.causes)
+        show(cell(f"What changed {cause.metric}{where}"), _OF_CAUSES, parts)
+    if evidence.no_causes:
+        print(cell(evidence.no_causes))
 
 
 def _opening(seen: ExplainedLook) -> Iterator[str]:

@@ -58,6 +58,9 @@ class Evidence(Frozen):
         max_length=MOST_CAUSES,
         description="Parts of the change of one metric: that of the first rule that fired and has some.",
     )
+    no_causes: str = Field(
+        "", description="Why there are no parts, where a rule asked for them and none has some, in a sentence."
+    )
     defects: tuple[Defect, ...] = Field((), description="Why the window is broken; a broken one retrains nothing.")
     report: str | None = Field(None, description="Digest of the drift report; none where none was kept.")
 

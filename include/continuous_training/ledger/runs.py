@@ -55,8 +55,15 @@ class Runs(Database):
         with self.write() as connection:
             return insert_once(connection, tables.runs, **values)
 
-    def finish_run(self, key: str, outcome: RunOutcome, text: str, *, now: datetime) -> RunRecord:
+    def finish_run(
+        self, key: str, outcome: RunOutcome, text: str, *, now: datetime, unless_ended: bool = False
+    ) -> RunRecord:
         """Note how a run ended and return what stands: a later outcome replaces an earlier one, but never `promoted`.
+
+        Parameters
+        ----------
+        unless_ended:
+            Let any outcome stand that there is.
 
         Raises
         ------
@@ -67,8 +74,9 @@ class Runs(Database):
             msg = f"{outcome!r} is not how a run ends; allowed are {', '.join(get_args(RunOutcome))}; a retry gives the same"
             raise UsageError(msg)
         table = tables.runs
-        not_promoted = sa.or_(table.c.outcome.is_(None), table.c.outcome != "promoted")
-        ended = sa.update(table).where(table.c.key == key, not_promoted)
+        unended = table.c.outcome.is_(None)
+        replaceable = unended if unless_ended else sa.or_(unended, table.c.outcome != "promoted")
+        ended = sa.update(table).where(table.c.key == key, replaceable)
         with self.write() as connection:
             connection.execute(ended.values(outcome=outcome, text=tables.plain(text), finished_at=now))
             return _run(connection, key)

@@ -1,5 +1,6 @@
 """Read the evidence of one window as named signals: fired, quiet or inconclusive, each with its worst number in words."""
 
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
@@ -67,6 +68,27 @@ def labelled_until(evidence: Evidence) -> datetime:
     """
     ripe = [score.window.end for score in evidence.performance if score.line == "final" and score.window]
     return max(ripe, default=evidence.window.end)
+
+
+def furthest(scores: Sequence[PerformanceScore]) -> PerformanceScore:
+    """Return the score that is furthest beyond its limit, or nearest to it, of the groups of one rule.
+
+    >>> told = {"matured": 1.0, "below": 0.7}
+    >>> groups = [("origin=JFK", 0.68), ("origin=LGA", 0.51), ("origin=EWR", None)]
+    >>> furthest([PerformanceScore(slice=name, estimate={"metric": "roc_auc", "value": x}, **told) for name, x in groups]).slice
+    'origin=LGA'
+    """
+
+    def beyond(score: PerformanceScore) -> float:
+        value = score.estimate.value
+        if value is None or score.exceeded is None:
+            return -math.inf
+        sides = ([] if score.below is None else [score.below - value]) + (
+            [] if score.above is None else [value - score.above]
+        )
+        return max(sides, default=-math.inf)
+
+    return max(scores, key=beyond)
 
 
 def rule_name(score: PerformanceScore) -> str:
@@ -143,8 +165,7 @@ def _performance_signal(name: str, scores: Sequence[PerformanceScore]) -> Signal
     measured = [score for score in scores if score.exceeded is not None]
     fired = [score for score in measured if score.exceeded]
     state: State = "inconclusive" if not measured else "fired" if fired else "quiet"
-    told = (fired or measured or scores)[0]
-    text = _performance_text(told)
+    text = _performance_text(furthest(scores))
     if len(scores) > 1:
         text += f"; {len(fired)} of {len(scores)} slices beyond"
     return Signal(name=name, kind="performance", state=state, text=text)
