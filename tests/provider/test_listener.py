@@ -20,7 +20,9 @@ from ledger_parts import NOW, a_run, key
 
 pytestmark = pytest.mark.provider
 DIED = {
-    **{"plan": "success", "collect": "success", "validate": "failed"},
+    "plan": "success",
+    "collect": "success",
+    "validate": "failed",
     **dict.fromkeys(("prepare", "train", "evaluate", "promote", "deploy"), "upstream_failed"),
 }
 
