@@ -83,8 +83,8 @@ class Causes(Frozen):
 
     when: Literal["fired", "always", "never"] = Field(
         "fired",
-        description="fired: for each performance rule whose limit is crossed on labels; always: for each rule in each window; "
-        "never.",
+        description="fired: for each performance rule whose limit is crossed on labels, of a rule `by` a column in the group that is "
+        "furthest beyond; always: for each rule in each window; never.",
     )
     groups: dict[str, tuple[str, ...]] = Field(
         default_factory=dict,

@@ -79,6 +79,15 @@ def moment(text: str) -> datetime:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time; write 2013-03-01 or 2013-03-01T06:00:00Z") from error
 
 
+def end_of_window(text: str) -> datetime:
+    """Return the end of a window that is written as one, or the moment that is written instead.
+
+    >>> end_of_window("2013-03-01T00:00Z/2013-03-08T00:00Z").isoformat()
+    '2013-03-08T00:00:00+00:00'
+    """
+    return moment(text.rpartition("/")[2])
+
+
 def number(least: int, most: int) -> Callable[[str], int]:
     """Return a reader of whole numbers from `least` to `most`.
 
@@ -113,8 +122,20 @@ def _parser() -> argparse.ArgumentParser:
 
     commands.add_parser("schema", help="print the JSON schema of a model file, for editors")
 
-    explain = commands.add_parser("explain", help="say in words what a model file will do, or why a run ran")
-    explain.add_argument("what", metavar="MODEL|RUN", help="a model, or a run's key or its first 6 digits or more")
+    explain = commands.add_parser(
+        "explain",
+        help="say in words what a model file will do, why a run ran, or why a model was or was not retrained after a look",
+    )
+    explain.add_argument(
+        "what", metavar="MODEL|RUN", help="a model, or a training run's key or its first 6 digits or more"
+    )
+    explain.add_argument(
+        "--window",
+        type=end_of_window,
+        metavar="TIME",
+        help="what was decided on the model's window that ends then, as ct history lists it, or that holds this moment; "
+        "also START/END, as a watch logs it",
+    )
     explain.add_argument("--json", action="store_true")
 
     suggest = commands.add_parser(

@@ -83,10 +83,12 @@ def schema(_: argparse.Namespace) -> int:
 
 
 def explain(options: argparse.Namespace) -> int:
-    """Say what a model file will do, or why a run ran and what became of it."""
-    from continuous_training.cli import explained  # it needs the ledger, and writing model files does not
+    """Say what a model file will do, why a run ran and what became of it, or what was decided on a window."""
+    from continuous_training.cli import explained, looks  # they need the ledger, and writing model files does not
 
     settings = Settings.from_environment()
+    if options.window is not None:
+        return looks.explain(options.what, options.window, settings, as_json=options.json)
     a_model = Path(settings.models, f"{options.what}.yaml").is_file()
     if explained.RUN.fullmatch(options.what) and not a_model:
         seen = explained.find(options.what, settings)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from continuous_training.cli.tables import cell, show
+from continuous_training.cli.tables import ago, cell, show
 from continuous_training.core.errors import UsageError
 from continuous_training.ledger import Ledger
 from continuous_training.steps.explained import explain_run
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from continuous_training.core.scores import Estimate
+    from continuous_training.ledger import RunRecord
     from continuous_training.settings import Settings
     from continuous_training.steps.explained import Explained
 
@@ -34,7 +36,8 @@ def find(beginning: str, settings: Settings) -> Explained:
     found = ledger.find_runs(beginning)
     if not found:
         raise UsageError(
-            f"no run's key begins with {beginning}; `ct history MODEL --json` lists keys; a retry gives the same"
+            f"no training's key begins with {beginning}; `ct history MODEL` lists them; a look at a window has none: `ct explain "
+            "MODEL --window TIME`; a retry gives the same"
         )
     if len(found) > 1:
         keys = ", ".join(record.run.key[: len(beginning) + 6] for record in found)
@@ -74,20 +77,29 @@ def _opening(seen: Explained) -> Iterator[str]:
     if seen.comparison is not None:
         compared = seen.comparison
         yield (
-            f"{compared.metric} on {compared.rows:,} hold-out rows: champion {_estimate(compared.champion)}, challenger "
-            f"{_estimate(compared.challenger)}, difference {_estimate(compared.difference)}"
+            f"{compared.metric} on {compared.rows:,} hold-out rows: champion {with_interval(compared.champion)}, challenger "
+            f"{with_interval(compared.challenger)}, difference {with_interval(compared.difference)}"
         )
     if seen.rollout is not None:
         yield f"rollout: {seen.rollout.answer}: {seen.rollout.text}"
-    yield f"outcome: {record.outcome or 'not ended yet'}{f': {record.text}' if record.text else ''}"
+    yield f"outcome: {record.state}{f': {text}' if (text := what_happened(record)) else ''}"
 
 
-def _estimate(seen: Estimate | None) -> str:
+def with_interval(seen: Estimate | None) -> str:
+    """Return a measured number with its interval, or why there is none."""
     if seen is None or seen.value is None:
         return "none" if seen is None else f"not measured ({seen.note})"
     return f"{seen.value:.4g}" + (
         "" if seen.low is None or seen.high is None else f" ({seen.low:.4g} to {seen.high:.4g})"
     )
+
+
+def what_happened(record: RunRecord) -> str:
+    """Return what a run came to in words; of one that has not ended, since when and who knows more."""
+    if record.outcome is not None:
+        return record.text
+    since = ago((datetime.now(UTC) - record.began_at).total_seconds())
+    return f"begun {since}; whether it is at work or has died, {record.run.model}.train in Airflow says"
 
 
 def _said(facts: dict[str, object]) -> str:

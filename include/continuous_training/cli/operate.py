@@ -6,8 +6,9 @@ import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from continuous_training.cli.explained import what_happened
 from continuous_training.cli.models import load_model
 from continuous_training.cli.tables import show
 from continuous_training.core.errors import UsageError
@@ -21,13 +22,16 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
+    from continuous_training.ledger import RunRecord
+
 
 def history(options: argparse.Namespace) -> int:
     """List decisions, runs and champions, newest first."""
     ledger = Ledger(Settings.from_environment().ledger)
+    runs = ledger.runs(options.model, options.limit)
     told = {
         "champions": [item.model_dump(mode="json") for item in ledger.history(options.model)[: options.limit]],
-        "runs": [item.model_dump(mode="json") for item in ledger.runs(options.model, options.limit)],
+        "runs": [item.model_dump(mode="json") for item in runs],
         "decisions": [item.decision.model_dump(mode="json") for item in ledger.decisions(options.model, options.limit)],
     }
     if options.json:
@@ -43,7 +47,7 @@ def history(options: argparse.Namespace) -> int:
             for row in told["champions"]
         ),
     )
-    show("RUNS", ("at", "outcome", "reason", "run", "what happened"), map(_run_row, told["runs"]))
+    show("RUNS", ("at", "outcome", "reason", "run", "what happened"), map(_run_row, runs))
     show(
         "DECISIONS",
         ("window until", "answer", "why"),
@@ -115,10 +119,10 @@ def verify(options: argparse.Namespace) -> int:
     return 1 if problems else 0
 
 
-def _run_row(row: dict[str, Any]) -> tuple[object, ...]:
-    run = row["run"]
-    reason = run["reason"]["kind"] if run["reason"] else run["kind"]
-    return _at(row["began_at"]), row["outcome"] or "running", reason, run["key"][:12], row["text"]
+def _run_row(record: RunRecord) -> tuple[object, ...]:
+    run = record.run
+    reason = run.reason.kind if run.reason else run.kind
+    return f"{record.began_at:%Y-%m-%d %H:%M}", record.state, reason, run.key[:12], what_happened(record)
 
 
 def _at(moment: str) -> str:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from continuous_training.cli.tables import show
-from continuous_training.core.duration import format_duration
+from continuous_training.cli.tables import ago, show
 from continuous_training.ledger import Ledger
 from continuous_training.settings import Settings
 from continuous_training.spec import load_specs
@@ -60,20 +59,10 @@ def _row(told: dict[str, Any]) -> tuple[object, ...]:
     return (
         told["model"],
         f"{told['version']} (fence {told['fence']})" if told["version"] else "none",
-        _ago(told["age_seconds"]),
-        _ago(told["data_age_seconds"]),
+        ago(told["age_seconds"]),
+        ago(told["data_age_seconds"]),
         ", ".join(told["episodes"]),
         f"{decision['answer']} {decision['window']['end'][:10]}" if decision else "",
         f"{rollout['answer']}, step {rollout['step'] + 1}" if rollout else "",
         told["file"],
     )
-
-
-def _ago(seconds: float | None) -> str:
-    """Return an age in its largest whole unit."""
-    if seconds is None:
-        return ""
-    for unit in (timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)):
-        if seconds >= unit.total_seconds():
-            return f"{format_duration(seconds // unit.total_seconds() * unit)} ago"
-    return "just now"

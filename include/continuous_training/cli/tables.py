@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
+
+from continuous_training.core.duration import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 _STYLES = {
     **dict.fromkeys(("ok", "pass", "promoted", "promote"), "green"),
-    **dict.fromkeys(("note", "inconclusive", "watch", "running"), "yellow"),
-    **dict.fromkeys(("wrong", "down", "fail", "failed", "reject", "fired"), "red"),
+    **dict.fromkeys(("note", "inconclusive", "watch", "not ended"), "yellow"),
+    **dict.fromkeys(("wrong", "down", "fail", "failed", "reject", "fired", "beyond"), "red"),
 }
 """Colours of words that say how something went."""
 
@@ -39,6 +42,20 @@ def cell(value: object) -> str:
     """
     text = "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
     return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+
+
+def ago(seconds: float | None) -> str:
+    """Return an age in its largest whole unit.
+
+    >>> ago(7300), ago(20), ago(None)
+    ('2 hours ago', 'just now', '')
+    """
+    if seconds is None:
+        return ""
+    for unit in (timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)):
+        if seconds >= unit.total_seconds():
+            return f"{format_duration(seconds // unit.total_seconds() * unit)} ago"
+    return "just now"
 
 
 def _drawn(

@@ -19,6 +19,7 @@ class Cause(Frozen):
     """One part of the change of a metric, in its unit: above 0 the cause made it greater."""
 
     metric: str
+    slice: str = Field("", description="Rows compared, as column=value; empty means all.")
     name: str = Field(
         description="The group of features, label, relation (perhaps with what cannot be told from it) or refit."
     )
@@ -44,6 +45,7 @@ class CauseCard(Frozen):
 
     metric: str
     line: Line = "final"
+    slice: str = Field("", description="Rows compared, as column=value; empty means all.")
     window: Window
     before: float | None = Field(None, description="The metric on the hold-out, of the model as it was judged.")
     after: float | None = Field(None, description="The metric on the window, of the model that serves.")
@@ -65,10 +67,11 @@ class CauseCard(Frozen):
     @property
     def sentence(self) -> str:
         """Return the card in one sentence."""
+        what = f"{self.metric} where {self.slice[:_LONGEST_NAME]}" if self.slice else self.metric
         if self.before is None or self.after is None:
-            return f"why {self.metric} changed cannot be told: {self.note}"
+            return f"why {what} changed cannot be told: {self.note}"
         change = self.after - self.before
-        told = f"{self.metric} {'rose' if change > 0 else 'fell'} by {abs(change):.3g} ({self.before:.3g} to {self.after:.3g})"
+        told = f"{what} {'rose' if change > 0 else 'fell'} by {abs(change):.3g} ({self.before:.3g} to {self.after:.3g})"
         return f"{told}: {in_words(self.causes)}" if self.causes else f"{told}; why cannot be told: {self.note}"
 
 

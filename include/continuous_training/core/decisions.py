@@ -58,6 +58,9 @@ class Evidence(Frozen):
         max_length=MOST_CAUSES,
         description="Parts of the change of one metric: that of the first rule that fired and has some.",
     )
+    no_causes: str = Field(
+        "", description="Why there are no parts, where a rule asked for them and none has some, in a sentence."
+    )
     defects: tuple[Defect, ...] = Field((), description="Why the window is broken; a broken one retrains nothing.")
     report: str | None = Field(None, description="Digest of the drift report; none where none was kept.")
 
@@ -81,6 +84,11 @@ class RetrainingDecision(Frozen):
     answer: Literal["yes", "no", "inconclusive"]
     why: str
     reason: RetrainingReason | None = Field(None, description="Present when the answer is yes.")
+    held_back: str = Field(
+        "",
+        description="What stood in the way of a retraining that the evidence asked for: a cooldown, a budget, a blackout, an "
+        "episode that had its one, a window that the champion knows, or a policy that only advises.",
+    )
     signals: tuple[Signal, ...] = ()
 
 

@@ -100,6 +100,15 @@ class Decisions(Database):
             raise UsageError(msg)
         return _record(row)
 
+    def decision_at(self, model: str, moment: datetime) -> DecisionRecord | None:
+        """Return the decision on the first window that ends at a moment, or holds it; `None` where there is none."""
+        table, known = tables.decisions, tables.decisions.c
+        holding = (known.model == model) & (known.window_end >= moment) & (known.window_start <= moment)
+        earliest = sa.select(table).where(holding).order_by(known.window_end, known.window_start.desc()).limit(1)
+        with self.read() as connection:
+            row = connection.execute(earliest).one_or_none()
+        return None if row is None else _record(row)
+
     def decisions(self, model: str, limit: int = 20, *, episode: str | None = None) -> tuple[DecisionRecord, ...]:
         """Return the decisions of a model, or those that asked for a retraining in one episode, the newest window first."""
         with self.read() as connection:

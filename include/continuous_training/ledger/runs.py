@@ -25,6 +25,11 @@ class RunRecord(Frozen):
     text: str = ""
     finished_at: Moment | None = None
 
+    @property
+    def state(self) -> str:
+        """Return how it ended, or that nobody has said so: it may be at work, wait, or have died."""
+        return self.outcome or "not ended"
+
 
 class Runs(Database):
     """Begin each run once."""
@@ -50,8 +55,15 @@ class Runs(Database):
         with self.write() as connection:
             return insert_once(connection, tables.runs, **values)
 
-    def finish_run(self, key: str, outcome: RunOutcome, text: str, *, now: datetime) -> RunRecord:
+    def finish_run(
+        self, key: str, outcome: RunOutcome, text: str, *, now: datetime, unless_ended: bool = False
+    ) -> RunRecord:
         """Note how a run ended and return what stands: a later outcome replaces an earlier one, but never `promoted`.
+
+        Parameters
+        ----------
+        unless_ended:
+            Let any outcome stand that there is.
 
         Raises
         ------
@@ -62,8 +74,9 @@ class Runs(Database):
             msg = f"{outcome!r} is not how a run ends; allowed are {', '.join(get_args(RunOutcome))}; a retry gives the same"
             raise UsageError(msg)
         table = tables.runs
-        not_promoted = sa.or_(table.c.outcome.is_(None), table.c.outcome != "promoted")
-        ended = sa.update(table).where(table.c.key == key, not_promoted)
+        unended = table.c.outcome.is_(None)
+        replaceable = unended if unless_ended else sa.or_(unended, table.c.outcome != "promoted")
+        ended = sa.update(table).where(table.c.key == key, replaceable)
         with self.write() as connection:
             connection.execute(ended.values(outcome=outcome, text=tables.plain(text), finished_at=now))
             return _run(connection, key)
@@ -87,10 +100,13 @@ class Runs(Database):
             found = connection.execute(alike.order_by(table.c.began_at.desc(), table.c.key).limit(limit))
             return tuple(_run_record(row) for row in found)
 
-    def runs(self, model: str, limit: int = 100) -> tuple[RunRecord, ...]:
-        """Return the runs of a model, the one that began last first."""
+    def runs(self, model: str, limit: int = 100, *, episode: str | None = None) -> tuple[RunRecord, ...]:
+        """Return the runs of a model, or those of one episode, the one that began last first."""
         table = tables.runs
-        newest = sa.select(table).where(table.c.model == model).order_by(table.c.began_at.desc(), table.c.key)
+        mine = table.c.model == model
+        if episode is not None:
+            mine &= table.c.episode == episode
+        newest = sa.select(table).where(mine).order_by(table.c.began_at.desc(), table.c.key)
         with self.read() as connection:
             return tuple(_run_record(row) for row in connection.execute(newest.limit(limit)))
 

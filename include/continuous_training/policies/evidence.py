@@ -1,5 +1,6 @@
 """Read the evidence of one window as named signals: fired, quiet or inconclusive, each with its worst number in words."""
 
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
@@ -69,6 +70,27 @@ def labelled_until(evidence: Evidence) -> datetime:
     return max(ripe, default=evidence.window.end)
 
 
+def furthest(scores: Sequence[PerformanceScore]) -> PerformanceScore:
+    """Return the score that is furthest beyond its limit, or nearest to it, of the groups of one rule.
+
+    >>> told = {"matured": 1.0, "below": 0.7}
+    >>> groups = [("origin=JFK", 0.68), ("origin=LGA", 0.51), ("origin=EWR", None)]
+    >>> furthest([PerformanceScore(slice=name, estimate={"metric": "roc_auc", "value": x}, **told) for name, x in groups]).slice
+    'origin=LGA'
+    """
+
+    def beyond(score: PerformanceScore) -> float:
+        value = score.estimate.value
+        if value is None or score.exceeded is None:
+            return -math.inf
+        sides = ([] if score.below is None else [score.below - value]) + (
+            [] if score.above is None else [value - score.above]
+        )
+        return max(sides, default=-math.inf)
+
+    return max(scores, key=beyond)
+
+
 def rule_name(score: PerformanceScore) -> str:
     """Return the name of the rule that asked for a score: its own, or the metric with its limit."""
     if score.rule:
@@ -102,7 +124,7 @@ def _drift_signal(name: str, scores: Sequence[DriftScore]) -> Signal:
     if not measured:
         return Signal(name=name, kind="drift", state="inconclusive", text=f"{name} could not be measured: {notes}")
     beyond = sum(bool(score.exceeded) for score in measured)
-    text = _drift_text(max(measured, key=_severity))
+    text = _drift_text(max(measured, key=severity))
     if len(scores) > 1:
         text += f"; {beyond} of {len(scores)} {'slices' if any(score.slice for score in scores) else 'columns'} beyond"
     if blank:
@@ -110,8 +132,16 @@ def _drift_signal(name: str, scores: Sequence[DriftScore]) -> Signal:
     return Signal(name=name, kind="drift", state="fired" if beyond else "quiet", text=text)
 
 
-def _severity(score: DriftScore) -> tuple[bool, float]:
-    value = abs(score.value or 0.0)
+def severity(score: DriftScore) -> tuple[bool, float]:
+    """Return what orders drift scores: whether it is drift, and by how many times the value lies beyond its threshold.
+
+    >>> told = {"detector": "psi", "measure": "statistic", "threshold": 0.25, "reference_rows": 9, "current_rows": 9}
+    >>> severity(DriftScore(statistic=0.5, **told)), severity(DriftScore(**told))
+    ((True, 2.0), (False, 0.0))
+    """
+    if score.value is None:
+        return False, 0.0
+    value = abs(score.value)
     low, high = (value, abs(score.threshold)) if score.measure == "p_value" else (abs(score.threshold), value)
     return bool(score.exceeded), high / max(low, _TINY)
 
@@ -135,8 +165,7 @@ def _performance_signal(name: str, scores: Sequence[PerformanceScore]) -> Signal
     measured = [score for score in scores if score.exceeded is not None]
     fired = [score for score in measured if score.exceeded]
     state: State = "inconclusive" if not measured else "fired" if fired else "quiet"
-    told = (fired or measured or scores)[0]
-    text = _performance_text(told)
+    text = _performance_text(furthest(scores))
     if len(scores) > 1:
         text += f"; {len(fired)} of {len(scores)} slices beyond"
     return Signal(name=name, kind="performance", state=state, text=text)

@@ -33,6 +33,13 @@ class Judged(NamedTuple):
     """How often it has fired, where that is not often enough."""
 
 
+class _Answer(NamedTuple):
+    answer: Literal["yes", "no", "inconclusive"]
+    why: str
+    reason: RetrainingReason | None = None
+    held_back: str = ""
+
+
 class RetrainingPolicy(Frozen):
     """When a model is trained again: what every kind of policy shares.
 
@@ -92,7 +99,7 @@ class RetrainingPolicy(Frozen):
         """
         judged = self.judge(evidence, history)
         state = self.combine(judged)
-        answer, why, reason = self._answer(evidence, history, judged, state)
+        answer = self._answer(evidence, history, judged, state)
         counted = {each.signal.name for each in judged}
         others = [
             signal.model_copy(update={"counts": False})
@@ -103,9 +110,7 @@ class RetrainingPolicy(Frozen):
             model=evidence.model,
             window=evidence.window,
             as_of=evidence.as_of,
-            answer=answer,
-            why=why,
-            reason=reason,
+            **answer._asdict(),
             signals=(*(each.signal for each in judged), *others),
         )
 
@@ -164,19 +169,21 @@ class RetrainingPolicy(Frozen):
 
     def _answer(
         self, evidence: Evidence, history: RetrainingHistory, judged: Sequence[Judged], state: State
-    ) -> tuple[Literal["yes", "no", "inconclusive"], str, RetrainingReason | None]:
+    ) -> _Answer:
         if evidence.defects:
-            return "no", f"the data is broken and the window quarantined: {evidence.defects[0].text}", None
+            return _Answer("no", f"the data is broken and the window quarantined: {evidence.defects[0].text}")
         causes = [_reason(evidence, judged, history)] if state == "fired" else []
         causes += [expired] if (expired := self._expired(evidence, history)) else []
         held = [(cause, self._hindrance(evidence, cause, history)) for cause in causes]
         free = next((cause for cause, hindrance in held if hindrance is None), None)
-        if free is None:
-            why = f"{held[0][0].text}; but {held[0][1]}" if held else why_not(judged)
-            return ("inconclusive" if state == "inconclusive" and not held else "no"), why, None
-        if self.mode == "advise":
-            return "no", f"advice only, the policy's mode is advise: {free.text}", None
-        return "yes", free.text, free
+        if free is not None and self.mode == "advise":
+            advice = "the policy's mode is advise"
+            return _Answer("no", f"advice only, {advice}: {free.text}", held_back=advice)
+        if free is not None:
+            return _Answer("yes", free.text, free)
+        if held:
+            return _Answer("no", f"{held[0][0].text}; but {held[0][1]}", held_back=held[0][1] or "")
+        return _Answer("inconclusive" if state == "inconclusive" else "no", why_not(judged))
 
     def _expired(self, evidence: Evidence, history: RetrainingHistory) -> RetrainingReason | None:
         cutoff, newest = history.champion_cutoff, labelled_until(evidence)

@@ -297,6 +297,7 @@ class DecideRetrainingOperator(StepOperator):
         """Return the decision when it asks for a retraining."""
         result = super().execute(context)
         facts = result["facts"]
+        self.log.info("ct explain %s --window %s tells all of it", self.spec.model, facts["window"])
         self.links = look_links(configured_airflow(), configured_dashboards(), planned_run(self.run))
         if "request" not in facts:
             raise AirflowSkipException(f"{facts['answer']}: {facts['why']}")

@@ -25,8 +25,8 @@ def do(context: Context) -> Output:
     decision = decide(spec, ledger, evidence, now=datetime.now(UTC))
     lost = ledger.unanswered(spec.model, begun_counts=True) if decision.reason is None else None
     facts = _facts(decision, lost)
-    if evidence.causes:
-        facts["causes"] = in_words(evidence.causes)
+    if evidence.causes or evidence.no_causes:
+        facts["causes"] = evidence.no_causes or in_words(evidence.causes)
     return Output(facts=facts)
 
 

@@ -1,4 +1,4 @@
-"""One training run with everything that is kept of it: why it ran, on which evidence, what the gate said, and what changed."""
+"""One training run, or one look at a window, with everything that is kept of it: why, on which evidence, and what followed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ from continuous_training.core.comparison import Comparison
 from continuous_training.core.decisions import Evidence, GateVerdict, RetrainingDecision
 from continuous_training.core.errors import ContinuousTrainingError, UsageError
 from continuous_training.core.frozen import Frozen
-from continuous_training.ledger import DecisionRecord, RolloutRecord, RunRecord
+from continuous_training.ledger import Champion, DecisionRecord, Episode, RolloutRecord, RunRecord
 from continuous_training.reports import ModelCard
 from continuous_training.reports.card import Change
 from continuous_training.steps import TRAIN_STEPS
 
+NAMED = 5
+"""Windows that a refusal names."""
+
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from continuous_training.ledger import Ledger
     from continuous_training.storage import Store
 
@@ -35,6 +40,59 @@ class Explained(Frozen):
     facts: dict[str, dict[str, Any]] = Field(default_factory=dict, description="Of each finished step.")
     has_card: bool = False
     notes: tuple[str, ...] = Field((), description="What is missing, and why.")
+
+
+class ExplainedLook(Frozen):
+    """One look at a window, with what came before and after it."""
+
+    record: DecisionRecord
+    champion: Champion | None = Field(None, description="Champion at the moment of the decision.")
+    episodes: tuple[Episode, ...] = Field(
+        (), description="Open at the decision, those included that it began or ended."
+    )
+    runs: tuple[RunRecord, ...] = Field((), description="Trainings that its yes asked for, the newest first.")
+
+
+def explain_look(ledger: Ledger, model: str, moment: datetime) -> ExplainedLook:
+    """Return the look at the first window of a model that ends at a moment, or holds it.
+
+    Raises
+    ------
+    UsageError
+        The ledger does not know the model, or no such window was decided on.
+    """
+    record = ledger.decision_at(model, moment)
+    if record is None:
+        raise UsageError(_no_look(ledger, model, moment))
+    reason, asked_at = record.decision.reason, record.decision.as_of
+    champions = (each for each in ledger.history(model) if each.promoted_at <= record.recorded_at)
+    return ExplainedLook(
+        record=record,
+        champion=next(champions, None),
+        episodes=tuple(
+            each
+            for each in ledger.episodes(model)
+            if each.opened_by <= record.seq and (each.closed_at is None or each.closed_at >= asked_at)
+        ),
+        runs=ledger.runs(model, episode=reason.episode) if reason else (),
+    )
+
+
+def _no_look(ledger: Ledger, model: str, moment: datetime) -> str:
+    """Return why there is no look to explain, and what there is."""
+    known = ledger.models()
+    if model not in known:
+        return (
+            f"nothing is recorded of {model!r}; the ledger knows {', '.join(known) or 'no model'}; correct the name, or let it watch: "
+            f"ct run watch {model}; a retry before that finds the same"
+        )
+    ends = [f"{each.decision.window.end:%Y-%m-%dT%H:%MZ}" for each in ledger.decisions(model, NAMED)]
+    if not ends:
+        return f"no window of {model} was decided on yet; let it watch: ct run watch {model}; a retry before that finds the same"
+    return (
+        f"no window of {model} that was decided on ends at {moment:%Y-%m-%dT%H:%MZ} or holds it; the newest end at "
+        f"{', '.join(ends)}; ct history {model} lists them; a retry finds the same"
+    )
 
 
 def explain_run(ledger: Ledger, store: Store, model: str, key: str) -> Explained:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from continuous_training.core.decisions import Evidence
 from continuous_training.core.errors import DataInvalid
-from continuous_training.steps.causes import cause_cards
+from continuous_training.steps.causes import cause_cards, told_first
 from continuous_training.steps.champion import load_champion
 from continuous_training.steps.context import Context, Output, to_json
 from continuous_training.steps.drift import drift_scores
@@ -49,6 +49,7 @@ def do(context: Context) -> Output:
     of_lines = {line: looks[window] for line, window in windows.items()}
     performance = measure(context, bundle, of_lines)
     cards = () if found else cause_cards(context, bundle, of_lines, performance)
+    told = told_first(cards)
     evidence = Evidence(
         model=spec.model,
         window=run.window,
@@ -60,7 +61,8 @@ def do(context: Context) -> Output:
         realised=realised_gain(context, ripe.rows, bundle) if judged else None,
         **scored_on_groups(spec, run, ripe),
         feedback=feedback_scores(context),
-        causes=next((card.causes for card in cards if card.causes), ()),
+        causes=told.causes if told else (),
+        no_causes=told.sentence if told and not told.causes else "",
         defects=found,
         report=_report(context, run.champion, now, drift),
     )
@@ -76,9 +78,9 @@ def _kept(context: Context, evidence: Evidence, cards: Sequence[CauseCard], cham
         "champion": champion,
         "defects": len(evidence.defects),
     }
-    if cards:
+    if told := told_first(cards):
         outputs["causes"] = context.store.put(to_json([card.model_dump(mode="json") for card in cards]))
-        facts["causes"] = cards[0].sentence
+        facts["causes"] = told.sentence
     return Output(outputs=outputs, facts=facts)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from airflow.plugins_manager import AirflowPlugin
 
 from continuous_training import __version__
-from continuous_training.provider import alerts
+from continuous_training.provider import alerts, listener
 from continuous_training.ui import routes
 
 STATIC = f"{routes.PREFIX.removeprefix('/')}/static"
@@ -23,9 +23,10 @@ def _page(name: str, route: str, destination: str, script: str) -> dict[str, Any
 
 
 class ContinuousTraining(AirflowPlugin):
-    """Show what models do and why, and take alerts that ask for a retraining."""
+    """Show what models do and why, take alerts that ask for a retraining, and write down that a training's DAG run failed."""
 
     name = "continuous_training"
+    listeners = [listener]  # noqa: RUF012 - Airflow declares it so
     fastapi_apps = [  # noqa: RUF012 - Airflow declares it so
         # the longer address first: the other begins like it
         {"app": routes.app, "url_prefix": routes.PREFIX, "name": "Continuous training: pages"},

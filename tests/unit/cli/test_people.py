@@ -11,8 +11,9 @@ import pytest
 from continuous_training.cli import doctor
 from continuous_training.cli.tables import in_columns, show, working
 from continuous_training.core.errors import StoreUnavailable
+from continuous_training.core.scores import DriftScore
 from continuous_training.ledger import Ledger
-from ledger_parts import a_run
+from ledger_parts import NOW, a_decision, a_run
 from small_deployment import Deployment
 
 Ct = Callable[..., Any]
@@ -94,7 +95,8 @@ def test_a_run_whose_artefacts_are_gone_says_what_is_missing(ct: Ct, deployment:
 
 def test_a_beginning_of_no_run_or_of_several_is_refused(ct: Ct, deployment: Deployment) -> None:
     said = ct("explain", "0" * 12)
-    assert (said.code, "no run's key begins with 000000000000" in said.err) == (2, True)
+    assert (said.code, "no training's key begins with 000000000000" in said.err) == (2, True)
+    assert "`ct explain MODEL --window TIME`" in said.err
     for number in (1, 2):
         run = a_run(number).model_copy(update={"key": "abcdef" + str(number) * 58})
         deployment.ledger.begin_run(run, now=datetime.now(UTC))
@@ -108,6 +110,148 @@ def test_a_model_is_explained_as_before_and_as_json(ct: Ct) -> None:
     text = ct("explain", "m").out
     told = json.loads(ct("explain", "m", "--json").out)
     assert (told["model"], told["text"].strip()) == ("m", text.strip())
+
+
+# -- explain MODEL --window
+
+DRIFTED = {"drift": [{"kind": "psi", "columns": ["wind"], "threshold": 0.2}]}
+
+
+def watched(ct: Ct, deployment: Deployment, days: int = 65) -> None:
+    """Look at every window of the first days, without training; the wind is another from day 45 on."""
+    deployment.land(days, drift_after=45)
+    assert ct("run", "watch", "m", "--decide-only").code in {0, 5}
+
+
+def test_a_look_is_explained_by_the_end_that_the_history_lists_or_the_window_that_a_watch_logs(
+    ct: Ct, deployment: Deployment, model: Ct
+) -> None:
+    model(**DRIFTED)
+    watched(ct, deployment)
+    [second, first] = [record.decision for record in deployment.ledger.decisions("m")]
+    assert f"{second.window.end:%Y-%m-%d %H:%M}  {second.answer}" in ct("history", "m").out
+    told = [
+        ct("explain", "m", "--window", text).out
+        for text in (f"{second.window.end:%Y-%m-%d %H:%M}", str(second.window), f"{second.window.end - timedelta(days=3):%Y-%m-%d}")
+    ]  # fmt: skip
+    assert told[0].startswith(f"look at {second.window} of m, 500 rows")
+    assert told == [told[0]] * 3
+    assert ct("explain", "m", "--window", str(first.window)).out.startswith(f"look at {first.window} of m")
+
+
+def test_a_no_says_what_held_it_back_and_that_nothing_followed(ct: Ct, deployment: Deployment, model: Ct) -> None:
+    model(**DRIFTED, retraining={"kind": "signals", "cooldown": "90 days"})
+    watched(ct, deployment, 55)
+    [record] = deployment.ledger.decisions("m")
+    said = ct("explain", "m", "--window", str(record.decision.window)).out
+    assert "champion then: version 1, fence 1" in said
+    assert f"answer: no: {record.decision.why}" in said
+    assert "held back by: the last retraining was on 2024-02-11 00:00Z and the cooldown of 90 days lasts until" in said
+    assert "episode of drift: since 2024-02-21 00:00Z, goes on" in said
+    assert "what followed: nothing, for it asked for no retraining" in said
+    [score] = record.evidence.drift
+    assert f"wind    psi       beyond  {score.statistic:.4g}" in said
+    assert "above 0.2" in said
+
+
+def test_a_yes_names_the_run_that_followed_and_before_it_that_none_has_begun(
+    ct: Ct, deployment: Deployment, model: Ct
+) -> None:
+    model(**DRIFTED)
+    watched(ct, deployment, 55)
+    [record] = deployment.ledger.decisions("m")
+    window = str(record.decision.window)
+    assert record.decision.reason is not None
+    episode = record.decision.reason.episode
+    assert f"what followed: no run of the episode {episode} has begun yet" in ct("explain", "m", "--window", window).out
+    assert ct("run", "watch", "m").code in {0, 3}
+    newest = deployment.ledger.runs("m")[0]
+    assert (
+        f"what followed: run {newest.run.key[:12]}: {newest.outcome}: {newest.text}"
+        in ct("explain", "m", "--window", window).out
+    )
+    told = json.loads(ct("explain", "m", "--window", window, "--json").out)
+    assert told["record"]["evidence"]["drift"][0]["column"] == "wind"
+    assert [each["run"]["key"] for each in told["runs"]] == [newest.run.key]
+    assert told["champion"]["version"] == "1"
+
+
+def test_columns_come_with_the_worst_first_and_those_that_were_not_measured_last(
+    ct: Ct, deployment: Deployment
+) -> None:
+    def score(column: str, value: float | None, **more: Any) -> DriftScore:
+        told = {
+            "detector": "ks",
+            "measure": "p_value",
+            "threshold": 0.01,
+            "reference_rows": 9,
+            "current_rows": 9,
+            **more,
+        }
+        return DriftScore(column=column, **{told["measure"]: value}, **told)
+
+    psi = {"detector": "psi", "measure": "statistic", "threshold": 0.2}
+    scores = (
+        score("calm", 0.5), score("blank", None, note="no values"), score("less", 0.0, effect=-0.1), score("worst", 0.0, effect=-0.4), score("bad", 0.4, **psi),
+        score("warm", 0.19, **psi), score("snow", 1e-4, seasonal=True),
+    )  # fmt: skip
+    decision, evidence = a_decision(7)
+    deployment.ledger.record_decision(decision, evidence.model_copy(update={"drift": scores}), now=NOW)
+    lines = ct("explain", "m", "--window", str(decision.window)).out.splitlines()
+    start = lines.index("Drift by column, the worst first") + 2
+    assert [line.split()[0] for line in lines[start : start + 7]] == [
+        "worst",
+        "less",
+        "bad",
+        "snow",
+        "warm",
+        "calm",
+        "blank",
+    ]
+    assert [line.split()[2] for line in lines[start : start + 7]] == [
+        "beyond", "beyond", "beyond", "seasonal", "within", "within", "not",
+    ]  # fmt: skip
+    assert lines[start + 6].endswith("no values")
+
+
+def test_a_broken_window_shows_its_defects_and_the_quality_has_its_interval(
+    ct: Ct, deployment: Deployment, model: Ct
+) -> None:
+    model(performance=[{"metric": "roc_auc", "below": 0.2}])
+
+    def thousandfold(rows: Any) -> Any:
+        return rows.assign(
+            wind=rows["wind"].where(rows["at"] < rows["at"].min() + timedelta(days=42), rows["wind"] * 1000)
+        )
+
+    deployment.land(55, thousandfold)
+    assert ct("run", "watch", "m", "--decide-only").code == 0
+    [record] = deployment.ledger.decisions("m")
+    [defect] = record.evidence.defects
+    said = ct("explain", "m", "--window", str(record.decision.window)).out
+    assert f"{defect.kind}  wind    {defect.text}" in said
+    [score] = record.evidence.performance
+    seen = score.estimate
+    assert f"{seen.value:.4g} ({seen.low:.4g} to {seen.high:.4g})  below 0.2  within" in said
+
+
+def test_a_window_that_nobody_looked_at_is_refused_with_those_that_were(ct: Ct, deployment: Deployment) -> None:
+    said = ct("explain", "m", "--window", "2024-02-20")
+    assert (said.code, "no window of m was decided on yet; let it watch: ct run watch m" in said.err) == (2, True)
+    watched(ct, deployment)
+    said = ct("explain", "m", "--window", "2024-03-20")
+    assert (said.code, said.out) == (2, "")
+    assert "no window of m that was decided on ends at 2024-03-20T00:00Z or holds it; the newest end at 2024-03-01T00:00Z, 2024-02-20T00:00Z" in said.err  # fmt: skip
+    said = ct("explain", "n", "--window", "2024-02-20")
+    assert (said.code, "nothing is recorded of 'n'; the ledger knows m;" in said.err) == (2, True)
+    said = ct("explain", "m", "--window", "last week")
+    assert (said.code, "'last week' is not a time" in said.err) == (2, True)
+
+
+def test_a_look_of_a_model_whose_file_is_gone_is_explained_all_the_same(ct: Ct, deployment: Deployment) -> None:
+    watched(ct, deployment, 55)
+    (deployment.home / "models" / "m.yaml").unlink()
+    assert ct("explain", "m", "--window", "2024-02-20").code == 0
 
 
 # -- tables

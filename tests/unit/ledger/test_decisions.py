@@ -46,6 +46,16 @@ def test_the_decision_that_stands_for_a_window_is_found_by_it(ledger: Ledger) ->
             ledger.decision(model, other)
 
 
+def test_the_decision_at_a_moment_is_that_of_the_first_window_that_ends_then_or_holds_it(ledger: Ledger) -> None:
+    for day in (7, 14, 28):
+        ledger.record_decision(*a_decision(day), now=NOW)
+    ends = {day: found.decision.window.end for day in range(30) if (found := ledger.decision_at("m", moment(day)))}
+    assert ends == {
+        **dict.fromkeys(range(8), moment(7)), **dict.fromkeys(range(8, 15), moment(14)), **dict.fromkeys(range(21, 29), moment(28)),
+    }  # fmt: skip
+    assert ledger.decision_at("other", moment(7)) is None
+
+
 def test_windows_that_end_together_but_begin_apart_are_two(ledger: Ledger) -> None:
     decision, evidence = a_decision(7)
     day = {"window": Window(start=moment(6), end=moment(7))}

@@ -51,3 +51,10 @@ def test_runs_of_a_model_come_newest_first_and_only_as_many_as_asked(ledger: Led
     ledger.begin_run(a_run(4, "other", kind="watch"), now=NOW)
     assert [record.run.key for record in ledger.runs("m", limit=2)] == [key(3), key(2)]
     assert [record.run.kind for record in ledger.runs("other")] == ["watch"]
+
+
+def test_runs_of_one_episode_are_found_by_its_name(ledger: Ledger) -> None:
+    for number in (1, 2, 3):
+        ledger.begin_run(a_run(number, episode="wet" if number < 3 else "dry"), now=NOW.replace(hour=number))
+    ledger.begin_run(a_run(4, "other", episode="wet"), now=NOW)
+    assert [record.run.key for record in ledger.runs("m", episode="wet")] == [key(2), key(1)]

@@ -48,6 +48,27 @@ def test_evidence_is_not_followed_in_a_blackout_and_its_reason_is_told() -> None
     assert decision.why == "wind: psi 0.31 above 0.25; but a blackout lasts until 2013-03-16 00:00Z (release freeze)"
 
 
+@pytest.mark.parametrize(
+    ("guard", "past", "said"),
+    [
+        ({"blackout": [FREEZE]}, {}, "a blackout lasts until 2013-03-16 00:00Z (release freeze)"),
+        ({"cooldown": "14 days"}, {"requested": (END,)}, "the last retraining was on 2013-03-08 00:00Z and the cooldown of 14 days"),
+        ({"budget": {"runs": 1, "per": "30 days"}}, {"requested": (END,)}, "the budget is used: 1 of 1 retrainings in 30 days"),
+        ({"mode": "advise"}, {}, "the policy's mode is advise"),
+        ({}, {"champion_cutoff": END}, "the champion was made from data up to 2013-03-08 00:00Z and knows this window already"),
+    ],
+    ids=["blackout", "cooldown", "budget", "advice", "known"],
+)  # fmt: skip
+def test_what_held_a_retraining_back_is_kept_apart(guard: dict[str, Any], past: dict[str, Any], said: str) -> None:
+    held = policy(**guard).decide(seen(), RetrainingHistory(**past))
+    assert (held.answer, held.reason) == ("no", None)
+    assert held.held_back.startswith(said)
+    assert held.held_back in held.why
+    quiet = policy(**guard).decide(seen(0.01), RetrainingHistory(**past))
+    broken = policy(**guard).decide(seen(defects=(BROKEN,)), RetrainingHistory(**past))
+    assert (quiet.held_back, broken.held_back) == ("", "")
+
+
 def test_a_blackout_begins_with_its_start_and_is_over_at_its_end() -> None:
     blackout = Blackout(start=END, end=END + WEEK)
     moments = (END - timedelta(seconds=1), END, END + WEEK - timedelta(seconds=1), END + WEEK)

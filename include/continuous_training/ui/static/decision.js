@@ -79,6 +79,7 @@ function Look({ look, dagId }) {
     h(Part, { title: "What was decided", note: `It looked at the window ${day(window.start)} to ${day(window.end)}, ${number(evidence.rows)} rows` },
       h(Decided, { decision, evidence })),
     evidence.causes.length > 0 && h(Causes, { causes: evidence.causes }),
+    evidence.no_causes && h(Note, null, plain(evidence.no_causes)),
     evidence.groups.length > 0 && h(Groups, { ...evidence, who: "champion" }),
     evidence.report && h(Links, { links: [["Drift report", own(dagId, "drift/report", window)]] }),
   );
@@ -93,7 +94,7 @@ function Causes({ causes, width = 520 }) {
   const label = `Parts of the change: ${causes.map((cause) => `${plain(cause.name)} ${number(cause.value)}`).join(", ")}`;
   return h(
     Part,
-    { title: "What made the quality change", note: `Parts of the change of ${plain(causes[0].metric)} between the rows the champion was judged on and this window, with their intervals` },
+    { title: "What made the quality change", note: `Parts of the change of ${plain(causes[0].metric)}${causes[0].slice ? ` where ${plain(causes[0].slice)}` : ""} between the rows the champion was judged on and this window, with their intervals` },
     h(
       "svg",
       { role: "img", "aria-label": label, viewBox: `0 0 ${width} ${causes.length * 24 + 8}`, width, style: { maxWidth: "100%", display: "block" } },
@@ -219,7 +220,7 @@ function Explained({ found, dagId }) {
     UI.Box,
     null,
     h(UI.HStack, { mb: 4, wrap: "wrap", align: "start" },
-      h(Mark, { word: record.outcome ?? "running", palette: record.outcome ? undefined : "blue" }),
+      h(Mark, { word: record.outcome ?? "not ended", palette: record.outcome ? undefined : "blue" }),
       h(UI.Text, { fontSize: "lg" }, plain(record.text || "It goes on."))),
     h(UI.Text, { color: "fg.muted", mb: 4 }, `run ${short(record.run.key)}, rows from ${day(record.run.window.start)} to ${day(record.run.window.end)}, begun ${minute(record.began_at)}`),
     found.notes.map((note, index) => h(Note, { key: index, status: "warning" }, plain(note))),
