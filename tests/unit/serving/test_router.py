@@ -518,10 +518,12 @@ def test_prometheus_is_told_of_both_arms_and_of_none_without_a_rollout(rollout):
     rollout.follow(rollout.plan("shadow", 1.0, step=1, url="http://127.0.0.1:9"))
     rollout.ask("x")
     counts = rollout.counted(lambda counts: counts["challenger"]["errors"] == 1)
-    told = told_of_rollout({**rollout.report(), "counts": {**counts, "dropped": 3}})
+    seen = {"dropped": 3, "compared": 9, "differing": 2, "largest_difference": 0.25}
+    told = told_of_rollout({**rollout.report(), "counts": {**counts, **seen}})
     assert (told["ct_router_share", "champion"], told["ct_router_share", "shadow"]) == (1, 1)
     assert told["ct_router_errors_total", "shadow"] == told["ct_router_requests_total", "shadow"] == 1
-    assert told[("ct_router_dropped_total",)] == 3
+    assert [told[f"ct_router_{name}_total",] for name in ("dropped", "compared", "differing")] == [3, 9, 2]
+    assert told["ct_router_largest_difference",] == 0.25
 
 
 def test_both_servers_write_down_why_they_answered(rollout):
