@@ -88,7 +88,11 @@ DASHBOARDS: dict[str, tuple[str, list[Panel]]] = {
                 "percentunit",
                 help="What the plan says: whose requests an arm answers, or is shown.",
             ),
-            Panel("Failed requests in the step", {"{{model}} {{arm}}": f"ct:router_errors:ratio5m{OF_MODEL}"}, "percentunit"),
+            Panel(
+                "Failed requests in the step",
+                {"{{model}} {{arm}}": f"ct:router_errors:ratio5m{OF_MODEL}"},
+                "percentunit",
+            ),
             Panel(
                 "Time to an answer in the step",
                 {

@@ -150,7 +150,14 @@ def shadowed(tmp_path: Path) -> Iterator[tuple[httpx.Client, str]]:
     ):
         assert one.report(STARTUP_SECONDS) == other.report(STARTUP_SECONDS) == ""
         plan = RolloutPlan(
-            fence=1, begun=NOW, mode="shadow", share=1, champion="1", challenger="2", url=url_of(second), salt="a salt of it"
+            fence=1,
+            begun=NOW,
+            mode="shadow",
+            share=1,
+            champion="1",
+            challenger="2",
+            url=url_of(second),
+            salt="a salt of it",
         )
         ServingFolder(tmp_path, served_model.MODEL).write_plan(plan)
         yield client, url_of(metrics).removeprefix("http://")
@@ -178,7 +185,10 @@ def test_every_panel_of_rollouts_and_servers_has_numbers_while_a_rollout_goes_on
         differing, compared = (
             float(monitors.query(url, f"ct_router_{name}_total")[0]["value"][1]) for name in ("differing", "compared")
         )
-        arms = {each["metric"]["arm"]: each["metric"]["version"] for each in monitors.query(url, "ct:router_requests:rate5m")}
+        arms = {
+            each["metric"]["arm"]: each["metric"]["version"]
+            for each in monitors.query(url, "ct:router_requests:rate5m")
+        }
     assert compared >= differing > 0
     assert arms == {"champion": "1", "shadow": "2"}
 
