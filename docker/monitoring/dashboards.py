@@ -76,6 +76,46 @@ DASHBOARDS: dict[str, tuple[str, list[Panel]]] = {
                 "reqps",
                 help="Of the servers that Prometheus reads.",
             ),
+            Panel(
+                "Requests per second in the step",
+                {"{{model}} {{arm}} version {{version}}": f"ct:router_requests:rate5m{OF_MODEL}"},
+                "reqps",
+                help="What the champion's servers count while a rollout goes on. In a shadow both have the same requests.",
+            ),
+            Panel(
+                "Share of the entities",
+                {"{{model}} {{arm}}": f"max by (model, arm) (ct_router_share{OF_MODEL})"},
+                "percentunit",
+                help="What the plan says: whose requests an arm answers, or is shown.",
+            ),
+            Panel(
+                "Failed requests in the step",
+                {"{{model}} {{arm}}": f"ct:router_errors:ratio5m{OF_MODEL}"},
+                "percentunit",
+            ),
+            Panel(
+                "Time to an answer in the step",
+                {
+                    f"{{{{model}}}} {{{{arm}}}} p{place}": f"histogram_quantile({place / 100}, sum by (model, arm, le) "
+                    f"(rate(ct_router_request_duration_seconds_bucket{OF_MODEL}[5m])))"
+                    for place in (50, 95, 99)
+                },
+                "s",
+                help="Each by the clock of its own server.",
+            ),
+            Panel(
+                "Answers of a shadow beside the champion's",
+                {
+                    f"{{{{model}}}} {what}": f"sum by (model) (rate(ct_router_{what}_total{OF_MODEL}[5m]))"
+                    for what in ("compared", "differing", "dropped")
+                },
+                "reqps",
+                help="dropped: copies that were not sent because the challenger was behind.",
+            ),
+            Panel(
+                "Largest difference of two answers",
+                {"{{model}}": f"max by (model) (ct_router_largest_difference{OF_MODEL})"},
+            ),
         ],
     ),
     "pipeline": (

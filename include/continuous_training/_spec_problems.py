@@ -138,6 +138,12 @@ def _rollout_problems(spec: ModelSpec) -> list[str]:
     elif quality and (quality.scale is None) is (spec.task.kind == "regression"):
         needed = "needs scale, the error that counts as 1" if quality.scale is None else "has no scale; remove it"
         problems.append(f"rollout.guards.quality: a {spec.task.kind} {needed}")
+    disagreement = spec.rollout.guards.disagreement
+    if disagreement and (disagreement.scale is None) is not (spec.task.kind == "classification"):
+        needed = (
+            "needs scale, the difference that counts as 1" if disagreement.scale is None else "has no scale; remove it"
+        )
+        problems.append(f"rollout.guards.disagreement: a {spec.task.kind} {needed}")
     return problems
 
 

@@ -234,6 +234,8 @@ def test_an_alert_of_prometheus_retrains_once_and_every_panel_shows_data(story: 
             for panel in json.loads(file.read_text())["panels"]:
                 for target in panel["targets"]:
                     asked = target["expr"].replace("$model", MODEL)
+                    if "router" in asked:
+                        continue  # told only while a rollout goes on: tests/services/test_monitoring.py has one
                     wait_until(lambda asked=asked: monitors.query(prometheus, asked), f"{file.name}: {asked}", 60)
     assert len(ended) == len(by_feedback(story)) == 1
     assert ended[0].run.reason.text == "alert Asked: somebody was served badly"

@@ -1,9 +1,11 @@
 """What the pipeline tells Prometheus, on real Prometheus programs; rules and dashboards are checked by them."""
 
 import json
+import math
 import os
 import re
 import runpy
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,9 +17,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import monitors
+import served_model
 from continuous_training.core.decisions import Evidence, RetrainingDecision, RetrainingReason, Signal
-from continuous_training.core.rollout import RolloutCounts, RolloutVerdict, VersionCounts
+from continuous_training.core.rollout import RolloutCounts, RolloutPlan, RolloutVerdict, VersionCounts
 from continuous_training.core.scores import DriftScore, Estimate, PerformanceScore
+from continuous_training.deployers.handover import ServingFolder
+from continuous_training.deployers.processes import STARTUP_SECONDS, ServerProcess
 from continuous_training.ledger import Ledger
 from ledger_parts import NOW, a_run, key, promotion
 
@@ -121,6 +126,65 @@ def test_prometheus_scrapes_it_and_the_shipped_rules_fire(exporter: str, tmp_pat
                 for panel, expression in expressions(file):
                     asked = f"{file.name}: {panel}: {expression}"
                     monitors.until(lambda expression=expression: monitors.query(url, expression), asked)
+
+
+@pytest.fixture
+def shadowed(tmp_path: Path) -> Iterator[tuple[httpx.Client, str]]:
+    """Give a client of a champion whose requests a challenger gets copies of, and where its metrics are told."""
+    for name, seed in (("a", 3), ("b", 4)):
+        served_model.train(tmp_path / "bundles" / name, seed)
+    champion, challenger = served_model.pointer(tmp_path, 1), served_model.pointer(tmp_path, 2, "b")
+    with (
+        served_model.listening() as first,
+        served_model.listening() as second,
+        served_model.listening() as metrics,
+        ServerProcess(champion, first, place=(str(tmp_path), ""), metrics=metrics) as one,
+        ServerProcess(challenger, second, place=(str(tmp_path), "challenger")) as other,
+        httpx.Client(base_url=url_of(first)) as client,
+    ):
+        assert one.report(STARTUP_SECONDS) == other.report(STARTUP_SECONDS) == ""
+        plan = RolloutPlan(
+            fence=1,
+            begun=NOW,
+            mode="shadow",
+            share=1,
+            champion="1",
+            challenger="2",
+            url=url_of(second),
+            salt="a salt of it",
+        )
+        ServingFolder(tmp_path, served_model.MODEL).write_plan(plan)
+        yield client, url_of(metrics).removeprefix("http://")
+
+
+def url_of(listener: socket.socket) -> str:
+    return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_every_panel_of_rollouts_and_servers_has_numbers_while_a_rollout_goes_on(
+    exporter: str, shadowed: tuple[httpx.Client, str], tmp_path: Path
+) -> None:
+    client, metrics = shadowed
+    rows = served_model.records(served_model.make_rows(20))
+
+    def numbers(prometheus: str, expression: str) -> bool:
+        client.post("/invocations", json={"dataframe_records": rows}).raise_for_status()
+        return any(not math.isnan(float(each["value"][1])) for each in monitors.query(prometheus, expression))
+
+    with monitors.prometheus(tmp_path, {"continuous-training": exporter, "serving": metrics}) as url:
+        for file in DASHBOARDS:
+            if file.stem in ("rollout", "server"):
+                for panel, asked in expressions(file):
+                    monitors.until(lambda asked=asked: numbers(url, asked), f"{file.name}: {panel}: {asked}")
+        differing, compared = (
+            float(monitors.query(url, f"ct_router_{name}_total")[0]["value"][1]) for name in ("differing", "compared")
+        )
+        arms = {
+            each["metric"]["arm"]: each["metric"]["version"]
+            for each in monitors.query(url, "ct:router_requests:rate5m")
+        }
+    assert compared >= differing > 0
+    assert arms == {"champion": "1", "shadow": "2"}
 
 
 def test_it_is_pushed_to_a_pushgateway_once_and_what_was_pushed_before_is_replaced(home: Path, tmp_path: Path) -> None:

@@ -396,6 +396,10 @@ def test_a_model_file_without_retraining_retrains_when_it_pays():
     [
         ({"only": {"nowhere": ["EU"]}}, "rollout.only: nowhere is not a categorical feature"),
         ({"guards": {"quality": {"scale": 60}}}, "a classification has no scale; remove it"),
+        (
+            {"steps": [{"shadow": 1, "bake": "1 hour"}], "guards": {"disagreement": {"at_most": 0.1, "scale": 60}}},
+            "disagreement: a classification has no scale",
+        ),
         ({"at_most": "1 hour"}, "must be less than at_most"),
     ],
 )

@@ -28,7 +28,10 @@ PROBABILITY_BOUNDS = tuple(number / 20 for number in range(1, 20))
 """Upper ends of the score buckets of a classification."""
 
 LOSS_BUCKETS = 50
-"""Buckets of equal width from 0 to 1 that losses are counted in."""
+"""Buckets of equal width from 0 to 1 that losses and distances are counted in."""
+
+LOSS_BOUNDS = tuple((number + 1) / LOSS_BUCKETS for number in range(LOSS_BUCKETS - 1))
+"""Upper ends of these buckets."""
 
 
 def bucket(value: float, bounds: tuple[float, ...]) -> int:
@@ -71,6 +74,7 @@ class RolloutPlan(Frozen):
     score_bounds: tuple[float, ...] = Field(
         PROBABILITY_BOUNDS, max_length=100, description="Upper ends of the score buckets."
     )
+    scale: float = Field(1.0, gt=0, description="Difference of two predictions that counts as the distance 1.")
 
     @model_validator(mode="after")
     def _two_versions(self) -> Self:
@@ -115,6 +119,10 @@ class VersionCounts(Frozen):
     latency: tuple[Count, ...] = Field((), description="Answers in each bucket of `LATENCY_BOUNDS`.")
     scores: tuple[Count, ...] = Field((), description="Predictions in each bucket of the plan's `score_bounds`.")
     losses: tuple[Count, ...] = Field((), description="Predictions with a known outcome in each of the loss buckets.")
+    distances: tuple[Count, ...] = Field(
+        (),
+        description="Predictions in each of the loss buckets by how far they are from the other version's of the same row.",
+    )
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -124,6 +132,7 @@ class VersionCounts(Frozen):
         for name, counts, length in (
             ("latency", self.latency, len(LATENCY_BOUNDS) + 1),
             ("losses", self.losses, LOSS_BUCKETS),
+            ("distances", self.distances, LOSS_BUCKETS),
         ):
             if counts and len(counts) != length:
                 msg = f"{name} has {len(counts)} buckets instead of {length}"
@@ -144,6 +153,7 @@ class VersionCounts(Frozen):
             latency=_sum(self.latency, other.latency),
             scores=_sum(self.scores, other.scores),
             losses=_sum(self.losses, other.losses),
+            distances=_sum(self.distances, other.distances),
         )
 
 

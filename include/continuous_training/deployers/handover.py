@@ -11,6 +11,7 @@
 import contextlib
 import fcntl
 import os
+import shutil
 import time
 import uuid
 from collections.abc import Iterator
@@ -113,12 +114,16 @@ class ServingFolder:
         return _read(self.plan, RolloutPlan)
 
     def write_plan(self, plan: RolloutPlan | None) -> None:
-        """Begin or continue a rollout, or end it with `None`; servers follow within a second."""
+        """Begin or continue a rollout, or end it with `None`; servers follow within a second. Counts of earlier ones are deleted."""
         _make(self.path)
         if plan is None:
             self.plan.unlink(missing_ok=True)
-        else:
-            _write(self.plan, plan)
+            return
+        _write(self.plan, plan)
+        # What earlier rollouts counted is in the ledger. Not at their end: servers write down the last of it a moment later.
+        for folder in self.counts.glob("*"):
+            if not folder.name.startswith(plan.name.removesuffix(str(plan.step))):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def renew_plan(self) -> None:
         """Say that somebody still watches the rollout: servers do not follow a plan that nobody has renewed for its lease."""

@@ -23,9 +23,16 @@ from continuous_training.core.rollout import (
     RolloutVerdict,
     VersionCounts,
 )
-from continuous_training.policies.rollout_guards import ErrorGuard, LatencyGuard, QualityGuard, ScoreGuard
+from continuous_training.policies.rollout_guards import (
+    DisagreementGuard,
+    ErrorGuard,
+    LatencyGuard,
+    QualityGuard,
+    ScoreGuard,
+)
 
 LONGEST = timedelta(days=366)
+_SAME_REQUESTS = (ScoreGuard, DisagreementGuard)
 _PERCENT = re.compile(r"\s*(\d+(\.\d+)?)\s*%\s*")
 
 
@@ -83,12 +90,16 @@ class Guards(Frozen):
     scores: ScoreGuard | None = Field(
         None, description="How the scores are distributed on the same requests, in shadow steps."
     )
+    disagreement: DisagreementGuard | None = Field(
+        None, description="How far the two versions' predictions of the same request are apart, in shadow steps."
+    )
     quality: QualityGuard | None = Field(None, description="How good predictions with a known outcome were.")
 
     @property
-    def watched(self) -> tuple[ErrorGuard | LatencyGuard | ScoreGuard | QualityGuard, ...]:
+    def watched(self) -> tuple[ErrorGuard | LatencyGuard | ScoreGuard | DisagreementGuard | QualityGuard, ...]:
         """Return the guards that are watched."""
-        return tuple(each for each in (self.errors, self.latency, self.scores, self.quality) if each is not None)
+        named = (self.errors, self.latency, self.scores, self.disagreement, self.quality)
+        return tuple(each for each in named if each is not None)
 
 
 class RolloutPolicy(Frozen):
@@ -136,9 +147,10 @@ class RolloutPolicy(Frozen):
         if any(step.mode == "ab" for step in self.steps) and self.guards.quality is None:
             msg = "an ab step passes by the guard quality; add guards: {quality: {margin: 0.01}} or make it a canary"
             raise ValueError(msg)
-        if self.guards.scores and all(step.mode != "shadow" for step in self.steps):
+        named = [name for name in ("scores", "disagreement") if getattr(self.guards, name)]
+        if named and all(step.mode != "shadow" for step in self.steps):
             msg = (
-                "the guard scores compares both versions on the same requests, which only a shadow step shows them; begin with "
+                f"the guard {named[0]} compares both versions on the same requests, which only a shadow step shows them; begin with "
                 "{shadow: 100%, bake: 1 hour} or remove the guard"
             )
             raise ValueError(msg)
@@ -190,6 +202,7 @@ class RolloutPolicy(Frozen):
             only=self.only,
             timeout=self.timeout_ms / 1000,
             score_bounds=score_bounds,
+            scale=(self.guards.disagreement and self.guards.disagreement.scale) or 1.0,
         )
 
     def judge(self, seen: RolloutSeen, now: datetime) -> RolloutVerdict:
@@ -242,7 +255,7 @@ class RolloutPolicy(Frozen):
         # the rehearsal and each step are judged once, each by every guard
         alpha = self.alpha / (len(self.guards.watched) * (len(self.steps) + 1))
         # 5 % of the entities are other people with other scores: that two such groups differ says nothing of the versions
-        watched = (guard for guard in self.guards.watched if same_requests or not isinstance(guard, ScoreGuard))
+        watched = (guard for guard in self.guards.watched if same_requests or not isinstance(guard, _SAME_REQUESTS))
         return tuple(guard.judge(champion, challenger, alpha) for guard in watched)
 
     def _named(self, step: int) -> str:

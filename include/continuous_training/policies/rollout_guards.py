@@ -16,9 +16,10 @@ from pydantic import Field, model_validator
 
 from continuous_training.core.decisions import Outcome, Rule
 from continuous_training.core.frozen import Frozen
-from continuous_training.core.rollout import LATENCY_BOUNDS, LOSS_BUCKETS, VersionCounts, bucket
+from continuous_training.core.rollout import LATENCY_BOUNDS, LOSS_BOUNDS, LOSS_BUCKETS, VersionCounts, bucket
 from continuous_training.policies.sequential import lower_bound, rate_bounds, shown_above, upper_bound
 
+_ENDS = (0.0, *LOSS_BOUNDS, 1.0)
 _LOSSES = tuple((number + 0.5) / LOSS_BUCKETS for number in range(LOSS_BUCKETS))
 
 
@@ -145,6 +146,37 @@ class ScoreGuard(Frozen):
         return max(0.0, new_low - old_high, old_low - new_high), max(new_high - old_low, old_high - new_low)
 
 
+class DisagreementGuard(Frozen):
+    """The challenger may not say something all too different from the champion about the same request.
+
+    The distance of two predictions is their difference: of probabilities as it is, with several classes half the sum of the
+    differences, of values in units of `scale`, where more counts as 1. What is limited is the mean. It sees what `scores` cannot,
+    the right scores for the wrong rows, and needs no label; but it tells a change and not whether it is for the worse, so a
+    challenger that is far better is rejected too. Distances are counted in 50 buckets, so what is shown is shown up to the end of
+    one.
+    """
+
+    at_most: float = Field(gt=0, lt=1, description="Largest mean distance allowed, from 0 (the same) to 1.")
+    scale: float | None = Field(
+        None, gt=0, description="Regression: the difference that counts as 1, for example 60; ranking: of two scores."
+    )
+
+    def judge(self, champion: VersionCounts, challenger: VersionCounts, alpha: float) -> Rule:  # noqa: ARG002 - as of every guard
+        """Compare the mean distance of the two versions' predictions with the limit."""
+        counts = challenger.distances or (0,) * LOSS_BUCKETS
+        low, high = lower_bound(_ENDS[:-1], counts, alpha), upper_bound(_ENDS[1:], counts, alpha)
+        outcome = Outcome.INCONCLUSIVE
+        if low > self.at_most:
+            outcome = Outcome.FAIL
+        elif high <= self.at_most:
+            outcome = Outcome.PASS
+        text = (
+            f"disagreement: predictions of the same {sum(counts):,} rows are between {low:.3g} and {high:.3g} apart in the mean, "
+            f"{_CLAIM[outcome]} at most {self.at_most:g}"
+        )
+        return Rule(name="disagreement", outcome=outcome, text=text, low=low, high=high, limit=self.at_most)
+
+
 class QualityGuard(Frozen):
     """The challenger may not err more than the champion, by the outcomes that are known of its predictions.
 
@@ -174,15 +206,16 @@ class QualityGuard(Frozen):
         0.25
         """
         if isinstance(prediction, Sequence):
-            return sum((each - (place == outcome)) ** 2 for place, each in enumerate(prediction)) / 2
-        return min(1.0, (prediction - outcome) ** 2 if self.scale is None else abs(prediction - outcome) / self.scale)
+            loss = sum((each - (place == outcome)) ** 2 for place, each in enumerate(prediction)) / 2
+        else:
+            loss = (prediction - outcome) ** 2 if self.scale is None else abs(prediction - outcome) / self.scale
+        return loss if loss < 1 else 1.0  # NaN has no order, and a version that says it must not look perfect
 
     def count(self, losses: list[float]) -> tuple[int, ...]:
         """Return the losses as `VersionCounts.losses` holds them."""
         counts = [0] * LOSS_BUCKETS
-        ends = tuple((number + 1) / LOSS_BUCKETS for number in range(LOSS_BUCKETS - 1))
         for loss in losses:
-            counts[bucket(loss, ends)] += 1
+            counts[bucket(loss, LOSS_BOUNDS)] += 1
         return tuple(counts)
 
     def judge(self, champion: VersionCounts, challenger: VersionCounts, alpha: float) -> Rule:

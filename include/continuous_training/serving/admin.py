@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import hmac
 import json
+import logging
 import socket
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from continuous_training.core.errors import ContinuousTrainingError
 from continuous_training.serving.meter import CLASSES, REFUSALS, ROUTES, SECONDS, histogram
 from continuous_training.serving.rollout_metrics import rollout_metrics
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from continuous_training.serving.meter import Board
 
     Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_log = logging.getLogger(__name__)
 
 
 class Metrics:
@@ -89,7 +93,12 @@ class Metrics:
         info.add_metric([*self._values, str(self._release.fence), self._release.bundle], 1)
         yield info
         if self.rollout is not None:
-            yield from rollout_metrics(self._release.model, self.rollout())
+            try:
+                report = self.rollout()
+            except ContinuousTrainingError as error:  # what the server counted is told all the same
+                _log.error("the metrics of the rollout are left out: %s", error)
+                return
+            yield from rollout_metrics(self._release.model, report)
 
     def _requests(self) -> Iterator[Metric]:
         from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
@@ -156,7 +165,10 @@ class AdminApp:
         elif not self._may_read(dict(scope["headers"]).get(b"authorization", b"")):
             status, body = HTTPStatus.UNAUTHORIZED, b"send the header Authorization: Bearer with the token\n"
         else:
-            body, media_type = page()
+            try:
+                body, media_type = page()
+            except ContinuousTrainingError as error:
+                status, body = HTTPStatus.INTERNAL_SERVER_ERROR, f"{error}\n".encode()
         headers = [(b"content-type", media_type.encode()), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": int(status), "headers": headers})
         await send({"type": "http.response.body", "body": body})

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 MOST_AHEAD = 64
 """Requests that one connection may send before the first of them is answered."""
 
+MOST_HEAD = 64 * 2**10
+"""Bytes of the lines before a request's body, and of those after it, beyond what one read brings."""
+
 
 class Limits(Frozen):
     """What clients may take of a server."""
@@ -37,6 +40,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """When a request began to arrive that has not arrived yet."""
         self._stuck: float | None = None
         """When it was first seen that an answer does not leave."""
+        self._heading = False
+        self._lines = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Let one more in, or tell it to come again."""
@@ -45,13 +50,33 @@ class BoundedProtocol(HttpToolsProtocol):
         if len(self.connections) > self._limits.connections:
             self._close(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections are open", b"retry-after: 1\r\n")
 
+    def data_received(self, data: bytes) -> None:
+        """Read on, unless the lines before a body never end: the parser keeps them however many they are."""
+        if self._heading:
+            self._lines += len(data)
+        super().data_received(data)
+        if self._heading and self._lines > MOST_HEAD:
+            self._heading = False
+            why = f"the lines before the body are longer than {MOST_HEAD:,} bytes; send shorter headers"
+            self._close(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, why)
+
     def on_message_begin(self) -> None:
         """Note when a request begins to arrive."""
         super().on_message_begin()
         self._since = self.loop.time()
+        self._heading, self._lines = True, 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header, or a line after a body in chunks, which nobody reads and which must end too."""
+        super().on_header(name, value)
+        if not self._heading:
+            self._lines += len(name) + len(value)
+            if self._lines > MOST_HEAD:
+                self.transport.abort()
 
     def on_headers_complete(self) -> None:
         """Let a client send ahead, but not without end: requests that wait for their turn are held."""
+        self._heading, self._lines = False, 0
         super().on_headers_complete()
         if len(self.pipeline) > MOST_AHEAD:
             self.transport.abort()

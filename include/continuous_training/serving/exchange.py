@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 JSON = b"application/json"
 CLOSE = (b"connection", b"close")
-_ID = re.compile(rb"[\x21-\x7e]{1,100}")
+ALLOWED_ID = re.compile(rb"[\x21-\x7e]{1,100}")
+"""What a header can carry back as a request's id."""
 
 
 class Request:
@@ -34,13 +35,13 @@ class Request:
         """Take over the id in the header, or refuse one that no header can carry back."""
         given = self.headers.get(b"ct-request-id")
         if given is not None:
-            if not _ID.fullmatch(given):
+            if not ALLOWED_ID.fullmatch(given):
                 raise Refused(HTTPStatus.BAD_REQUEST, "ct-request-id must be 1 to 100 visible characters of ASCII")
             self.id = given.decode()
 
     def call(self, name: str) -> None:
         """Take over the id in the request's body where no header named one and a header can carry it back."""
-        if b"ct-request-id" not in self.headers and _ID.fullmatch(name.encode()):
+        if b"ct-request-id" not in self.headers and ALLOWED_ID.fullmatch(name.encode()):
             self.id = name
 
 
@@ -77,8 +78,8 @@ class Hosts:
     """The names that a request may call a server by; `*` allows every one, `*.example` those that end so."""
 
     def __init__(self, names: Sequence[str]) -> None:
-        self._names = {name.encode() for name in names}
-        self._endings = tuple(name[1:].encode() for name in names if name.startswith("*."))
+        self._names = {name.lower().encode() for name in names}
+        self._endings = tuple(name[1:] for name in self._names if name.startswith(b"*."))
 
     def check(self, host: bytes) -> None:
         """Refuse a request that calls the server by another name."""

@@ -47,8 +47,17 @@ def rollout_metrics(model: str, report: dict[str, Any]) -> Iterator[Metric]:
         seconds.add_metric(place, list(zip(told.bounds, told.counts, strict=True)), None)  # nobody keeps the sum
         share.add_metric(place, shares[arm])
         info.add_metric([*place, version, plan.mode], 1)
-    dropped = CounterMetricFamily(
-        "ct_router_dropped", "Copies not sent because the challenger was behind.", labels=of[:1]
+    yield from (requests, errors, seconds, share, info)
+    for name, said, count in (
+        ("dropped", "Copies not sent because the challenger was behind.", counts.dropped),
+        ("compared", "Predictions of copies that were compared with the champion's.", counts.compared),
+        ("differing", "Those of them that differ.", counts.differing),
+    ):
+        counter = CounterMetricFamily(f"ct_router_{name}", said, labels=of[:1])
+        counter.add_metric([model], count)
+        yield counter
+    largest = GaugeMetricFamily(
+        "ct_router_largest_difference", "Largest difference of two compared predictions in this step.", labels=of[:1]
     )
-    dropped.add_metric([model], counts.dropped)
-    yield from (requests, errors, seconds, share, info, dropped)
+    largest.add_metric([model], counts.largest_difference)
+    yield largest

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Any
+
+from continuous_training.serving.exchange import ALLOWED_ID
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -12,10 +13,35 @@ if TYPE_CHECKING:
     from continuous_training.serving.app import Send
     from continuous_training.serving.exchange import Receive
 
-ALLOWED_ID = re.compile(rb"[\x21-\x7e]{1,100}")
-
 MOST_KEPT = 2**20
 """Bytes of a body that are kept for a second version; larger requests are the champion's."""
+
+MOST_HELD = 64 * 2**20
+"""Bytes of all bodies that one process keeps so at once; with more, requests are the champion's."""
+
+
+class Room:
+    """Bytes that may be kept, which clients who send slowly cannot use up for the server: only for the rollout.
+
+    Attributes
+    ----------
+    free
+        How many are left.
+    """
+
+    def __init__(self, free: int = MOST_HELD) -> None:
+        self.free = free
+
+    def take(self, size: int) -> bool:
+        """Take some where so many are left, and tell whether they were."""
+        if size > self.free:
+            return False
+        self.free -= size
+        return True
+
+    def give_back(self, size: int) -> None:
+        """Make room for others."""
+        self.free += size
 
 
 class Routed:
@@ -76,26 +102,32 @@ class Routed:
         self.scope = {**self.scope, "headers": [*self.scope["headers"], (name, value)]}
 
 
-async def read_body(receive: Receive) -> tuple[bytes | None, Receive]:
-    """Return the whole body, or `None` where it is large or the client has left, and a `receive` that begins anew."""
+async def read_body(receive: Receive, room: Room) -> tuple[bytes | None, Receive]:
+    """Return the whole body, or `None` where there is no room for it or the client has left, and a `receive` that begins anew.
+
+    The room of a body that was returned is to be given back; of others nothing is taken.
+    """
     read: list[MutableMapping[str, Any]] = []
-    size, more = 0, True
-    while more and size <= MOST_KEPT:
-        message = await receive()
-        read.append(message)
-        if message["type"] != "http.request":
-            break
-        size += len(message.get("body", b""))
-        more = message.get("more_body", False)
+    size, whole = 0, False
+    try:
+        while not whole:
+            message = await receive()
+            read.append(message)
+            more = len(message.get("body", b""))
+            if message["type"] != "http.request" or size + more > MOST_KEPT or not room.take(more):
+                break
+            size += more
+            whole = not message.get("more_body", False)
+    finally:
+        if not whole:
+            room.give_back(size)
     again = iter(read)
 
     async def receive_again() -> MutableMapping[str, Any]:
         kept = next(again, None)
         return await receive() if kept is None else kept
 
-    if more or size > MOST_KEPT:
-        return None, receive_again
-    return b"".join(message.get("body", b"") for message in read), receive_again
+    return b"".join(message.get("body", b"") for message in read) if whole else None, receive_again
 
 
 def first_value(request: Any, column: str | None) -> str | None:
@@ -105,6 +137,11 @@ def first_value(request: Any, column: str | None) -> str | None:
 
     >>> first_value({"dataframe_records": [{"who": 7}]}, "who"), first_value({"inputs": [{"name": "who", "data": ["x"]}]}, "who")
     ('7', 'x')
+
+    A whole number is the same entity however a client writes it.
+
+    >>> first_value({"instances": [{"who": 7.0}]}, "who")
+    '7'
     """
     if column is None or not isinstance(request, dict):
         return None
@@ -112,6 +149,8 @@ def first_value(request: Any, column: str | None) -> str | None:
         value = _first_value(request, column)
     except (LookupError, TypeError, ValueError, AttributeError):
         return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return str(value) if isinstance(value, str | int | float) else None
 
 
@@ -126,6 +165,6 @@ def _first_value(request: dict[str, Any], column: str) -> Any:
     inputs = request["inputs"]
     if isinstance(inputs, dict):
         return inputs[column][0]
-    if "name" in inputs[0]:
+    if {"name", "data"} <= inputs[0].keys():  # a row may have a column `name` too
         return {tensor["name"]: tensor["data"] for tensor in inputs}[column][0]
     return inputs[0][column]

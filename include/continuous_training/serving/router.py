@@ -22,9 +22,9 @@ from continuous_training.core.arms import predictions
 from continuous_training.core.errors import ContinuousTrainingError
 from continuous_training.core.prediction_log import SHADOW
 from continuous_training.serving.asked import make_id
-from continuous_training.serving.exchange import Hosts, Refused
+from continuous_training.serving.exchange import ALLOWED_ID, Hosts, Refused
 from continuous_training.serving.predictions import REASON, Reason
-from continuous_training.serving.routed import ALLOWED_ID, Routed, first_value, read_body
+from continuous_training.serving.routed import Room, Routed, first_value, read_body
 from continuous_training.serving.tally import Tally
 from continuous_training.serving.upstream import Unusable, Upstream
 
@@ -46,6 +46,7 @@ MOST_MIRRORED = 32
 _SHARE, _ENTITY, _SECONDS, _ID = b"ct-share", b"ct-entity", b"ct-seconds", b"ct-request-id"
 _HANDED_ON = (b"content-type", b"ct-version", b"ct-fence", _ID)
 _GIVEN = re.compile(rb"(shadow|canary|ab) (0\.\d{1,20}|1)")
+_SECONDS_TOLD = re.compile(rb"\d{1,6}\.\d{1,9}")
 _SERVER_ERROR, _CLIENT_ERROR = 500, 400
 _REFUSED, _OTHER_VERSION = "refused", "version"
 _INFER = re.compile(r"/v2/models/[^/]+/infer")  # a path that names a version is the champion's
@@ -95,6 +96,7 @@ class Router:
         self._stamp: tuple[int, int, int] | None = None
         self._look_at = 0.0
         self._copies: set[asyncio.Task[None]] = set()
+        self._room = Room()
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request, by the version that the plan says."""
@@ -104,12 +106,14 @@ class Router:
         if following is None or not self._concerns(scope):
             await self._pass_on(scope, receive, send)
             return
-        body, receive = await read_body(receive)
+        body, receive = await read_body(receive, self._room)
         if body is None:  # too large to be kept for a second version
             await self._app(scope, receive, send)
             return
-        routed = Routed(scope, receive, send, body, dict(scope["headers"]))
-        await self._route(following, routed)
+        try:
+            await self._route(following, Routed(scope, receive, send, body, dict(scope["headers"])))
+        finally:
+            self._room.give_back(len(body))
 
     def report(self) -> dict[str, Any]:
         """Return the plan in force and what all server processes have counted under it, as `GET /rollout` shows them."""
@@ -137,14 +141,13 @@ class Router:
             stamp = (state.st_mtime_ns, state.st_ino, state.st_size)
         except OSError:
             stamp = (0, 0, 0)
-        if stamp == self._stamp:
-            self._leave_without_lease(stamp[0] / 1e9)
-            return
-        self._stamp = stamp
-        try:
-            self._follow(self._folder.read_plan())
-        except ContinuousTrainingError as error:
-            _log.error("the rollout's plan is not followed: %s", error)
+        if stamp != self._stamp:
+            self._stamp = stamp
+            try:
+                self._follow(self._folder.read_plan())
+            except ContinuousTrainingError as error:
+                _log.error("the rollout's plan is not followed: %s", error)
+        self._leave_without_lease(stamp[0] / 1e9)
 
     def _follow(self, plan: RolloutPlan | None) -> None:
         if plan is None:
@@ -301,10 +304,8 @@ class Router:
             raise Unusable(_REFUSED)
         if reply.headers.get(b"ct-version") != plan.challenger.encode():
             raise Unusable(_OTHER_VERSION)
-        try:
-            return reply, float(reply.headers[_SECONDS])
-        except (LookupError, ValueError):
-            return reply, self._clock() - began
+        told = reply.headers.get(_SECONDS, b"")
+        return reply, float(told) if _SECONDS_TOLD.fullmatch(told) else self._clock() - began
 
     async def _shadow(self, following: Following, routed: Routed, entity: str, *, mirrored: bool) -> None:
         answer = await self._answer(routed, Reason("champion", 1.0, entity))

@@ -33,7 +33,7 @@ class Tally:
     def __init__(self, plan: RolloutPlan, folder: Path) -> None:
         self.champion = Arm(plan.score_bounds)
         self.challenger = Arm(plan.score_bounds)
-        self.compared = Comparison()
+        self.compared = Comparison(plan.scale)
         self.dropped = 0
         self._plan = plan.name
         self._folder = folder / plan.name
@@ -63,7 +63,7 @@ class Tally:
         return RolloutCounts(
             plan=self._plan,
             champion=self.champion.counts(),
-            challenger=self.challenger.counts(),
+            challenger=self.challenger.counts().model_copy(update={"distances": self.compared.distances}),
             dropped=self.dropped,
             **self.compared.counts(),
         )

@@ -49,6 +49,7 @@ class Upstream:
         self._netloc = parts.netloc.encode()
         self._idle: list[_Connection] = []
         self._asked = 0
+        self._closed = False
 
     async def ask(self, path: bytes, headers: Mapping[bytes, bytes], body: bytes, seconds: float) -> Reply:
         """Send `POST path` and return the answer, which must come within `seconds`.
@@ -73,7 +74,8 @@ class Upstream:
             self._asked -= 1
 
     def close(self) -> None:
-        """Close the connections that are kept."""
+        """Close the connections that are kept, and keep none of those in use: their answers still come."""
+        self._closed = True
         while self._idle:
             self._idle.pop().close()
 
@@ -100,7 +102,7 @@ class Upstream:
         except BaseException:
             connection.close()
             raise
-        if reply.headers.get(b"connection", b"").lower() == b"close":
+        if self._closed or reply.headers.get(b"connection", b"").lower() == b"close":
             connection.close()
         else:
             self._idle.append(connection)

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from continuous_training.core.errors import ArtefactCorrupt, DataInvalid, SourceUnavailable, StoreUnavailable
 from continuous_training.core.prediction_log import SHADOW
+from continuous_training.core.rollout import RolloutPlan
 from continuous_training.core.task import Task
 from continuous_training.core.window import Window
 from continuous_training.policies.rollout_guards import QualityGuard
@@ -36,9 +37,13 @@ OURS = (
     "ct_prediction",
 )
 OUTCOME = ("id", "kind", "value", "time")
+COMPARED = ("ct_id", "ct_version", "ct_reason", "ct_share", "ct_prediction")
+"""The columns that `of_step` and `count_losses` need."""
+
+_SAME_SHARE = 1e-9  # a share travels as text
 
 
-def read_predictions(folder: Path, window: Window | None = None) -> pd.DataFrame:
+def read_predictions(folder: Path, window: Window | None = None, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Return the predictions, one row each, in the order of their time; a record that was cut off is left out.
 
     The columns are those that were kept, and of the log itself `ct_id` (of a request with several rows the request's id, `#`
@@ -51,6 +56,8 @@ def read_predictions(folder: Path, window: Window | None = None) -> pd.DataFrame
         The model's folder.
     window
         Only predictions made in it.
+    columns
+        Only these, with the time; all by default. A long log has many features that take memory.
 
     Raises
     ------
@@ -59,12 +66,7 @@ def read_predictions(folder: Path, window: Window | None = None) -> pd.DataFrame
     StoreUnavailable
         A segment cannot be read now.
     """
-    frames = [frame for path in _segments(folder) if len(frame := _read(path, window))]
-    if not frames:
-        return pd.DataFrame({name: pd.Series(dtype="object") for name in OURS}).astype(
-            {"ct_time": "datetime64[ns, UTC]"}
-        )
-    return pd.concat(frames, ignore_index=True).sort_values("ct_time", kind="stable", ignore_index=True)
+    return _in_order([_read(path, window, columns) for path in _segments(folder)])
 
 
 def read_recent(folder: Path, rows: int) -> pd.DataFrame:
@@ -134,9 +136,39 @@ def read_outcomes(folder: Path, kind: str, as_of: datetime | None = None) -> pd.
     ).reset_index(drop=True)
 
 
-def join(folder: Path, kind: str, window: Window | None = None, as_of: datetime | None = None) -> pd.DataFrame:
+def join(
+    folder: Path,
+    kind: str,
+    window: Window | None = None,
+    as_of: datetime | None = None,
+    columns: Sequence[str] | None = None,
+) -> pd.DataFrame:
     """Return the predictions with the columns `ct_outcome` and `ct_outcome_time`, missing where it is not known."""
-    return read_predictions(folder, window).merge(read_outcomes(folder, kind, as_of), on="ct_id", how="left")
+    return read_predictions(folder, window, columns).merge(read_outcomes(folder, kind, as_of), on="ct_id", how="left")
+
+
+def of_step(rows: pd.DataFrame, plan: RolloutPlan) -> pd.DataFrame:
+    """Return the rows by which the two versions of a rollout may be compared: of requests that took part in this step.
+
+    In a shadow these are the requests that both have answered. Else they are each version's own share: neither requests that
+    took no part, which the champion answers too and which may be of another kind, nor those that it answered because the
+    challenger failed.
+
+    Parameters
+    ----------
+    rows
+        Predictions, as `read_predictions` or `join` returned them.
+    plan
+        The step's.
+    """
+    theirs = (rows["ct_version"] == plan.challenger) & (rows["ct_reason"] == plan.mode)
+    ours = (rows["ct_version"] == plan.champion) & (rows["ct_reason"] == "champion")
+    if plan.mode == SHADOW:
+        both = {*rows.loc[theirs, "ct_id"]} & {*rows.loc[ours, "ct_id"]}
+        return rows[(ours | theirs) & rows["ct_id"].isin(both)]
+    share = rows["ct_share"].astype("float64")
+    own = [(share - wanted).abs() < _SAME_SHARE for wanted in (1 - plan.share, plan.share)]
+    return rows[(ours & own[0]) | (theirs & own[1])]
 
 
 def read_labelled(
@@ -168,7 +200,7 @@ def count_losses(joined: pd.DataFrame, guard: QualityGuard, classes: Sequence[An
     Parameters
     ----------
     joined
-        What `join` returned, of the step that is judged.
+        What `join` returned; of a rollout's step only what `of_step` leaves.
     guard
         What a loss is.
     classes
@@ -250,15 +282,17 @@ def _segments(folder: Path) -> list[Path]:
     return [found[stem] for stem in sorted(found)]
 
 
-def _read(path: Path, window: Window | None) -> pd.DataFrame:
+def _read(path: Path, window: Window | None, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    names = None if columns is None else ["ct_time", *columns]
     try:
         if path.suffix == ".parquet":
             between = [("ct_time", ">=", window.start), ("ct_time", "<", window.end)] if window else None
-            return pq.read_table(path, filters=between).to_pandas()
-        return _frame(_read_lines(path, window))
+            return pq.read_table(path, columns=names, filters=between).to_pandas()
+        frame = _frame(_read_lines(path, window))
+        return frame if names is None else frame[names]
     except FileNotFoundError:  # its time came, or it has become Parquet meanwhile
         other = path.with_suffix(".parquet")
-        return _read(other, window) if other != path and other.exists() else pd.DataFrame()
+        return _read(other, window, columns) if other != path and other.exists() else pd.DataFrame()
     except pa.ArrowInvalid as error:
         raise ArtefactCorrupt(f"{path} is no Parquet file ({error}); delete it; a retry reads the same") from error
     except OSError as error:

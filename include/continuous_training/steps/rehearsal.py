@@ -53,7 +53,7 @@ def rehearse(
             "`log`, or go without a rehearsal; a retry gives the same"
         )
     rows = logged[(logged["ct_version"] == plan.champion) & (logged["ct_reason"] != "shadow")].tail(requests)
-    champion, challenger, compared = Arm(plan.score_bounds), Arm(plan.score_bounds), Comparison()
+    champion, challenger, compared = Arm(plan.score_bounds), Arm(plan.score_bounds), Comparison(plan.scale)
     with httpx.Client(base_url=plan.url, timeout=plan.timeout) as client:
         for row, said in zip(_json_rows(rows[[*columns]]), rows["ct_prediction"], strict=True):
             given = [said.tolist() if hasattr(said, "tolist") else said]
@@ -61,9 +61,8 @@ def rehearse(
             theirs = _ask(client, row, plan.challenger, challenger)
             if theirs is not None:
                 compared.add(given, theirs)
-    return RolloutCounts(
-        plan=plan.name, champion=champion.counts(), challenger=challenger.counts(), **compared.counts()
-    )
+    answered = challenger.counts().model_copy(update={"distances": compared.distances})
+    return RolloutCounts(plan=plan.name, champion=champion.counts(), challenger=answered, **compared.counts())
 
 
 def _ask(client: httpx.Client, row: dict[str, Any], version: str, arm: Arm) -> list[Any] | None:

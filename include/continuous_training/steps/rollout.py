@@ -97,9 +97,8 @@ def _look(context: Context, ledger: Ledger, record: RolloutRecord) -> RolloutRec
     url = _introduce(context, record.version, record.bundle)
     plan = _plan(context, record, champion.version, url)
     spec.deployment.route(spec.model, plan, settings=context.settings)
-    counts = _with_outcomes(
-        context, record, champion.version, spec.deployment.counts(spec.model, plan, settings=context.settings)
-    )
+    counts = spec.deployment.counts(spec.model, plan, settings=context.settings)
+    counts = _with_outcomes(context, record, plan, counts)
     seen = RolloutSeen(
         started=record.started,
         step=record.step,
@@ -132,21 +131,22 @@ def _rehearse(context: Context, ledger: Ledger, record: RolloutRecord, url: str)
     return ledger.move_rollout(spec.model, record.run_key, verdict, counts, now=datetime.now(UTC))
 
 
-def _with_outcomes(context: Context, record: RolloutRecord, champion: str, counts: RolloutCounts) -> RolloutCounts:
+def _with_outcomes(context: Context, record: RolloutRecord, plan: RolloutPlan, counts: RolloutCounts) -> RolloutCounts:
     """Return the counts with the losses of predictions whose outcome is known, where the policy asks for them."""
     policy = context.spec.rollout
     folder = log_folder(Path(context.settings.home), context.spec.model)
     if policy is None or policy.guards.quality is None or not folder.is_dir():
         return counts
-    from continuous_training.sources._predictions import compact, count_losses, join
+    from continuous_training.sources._predictions import COMPARED, compact, count_losses, join, of_step
 
     compact(folder)
     window = Window(start=record.step_started, end=datetime.now(UTC))
     manifest, _ = load_description(context.bundle(record.bundle))
-    losses = count_losses(join(folder, OUTCOME, window), policy.guards.quality, manifest.classes)
+    rows = of_step(join(folder, OUTCOME, window, columns=COMPARED), plan)
+    losses = count_losses(rows, policy.guards.quality, manifest.classes)
     arms = {
         arm: getattr(counts, arm).model_copy(update={"losses": losses.get(version, ())})
-        for arm, version in (("champion", champion), ("challenger", record.version))
+        for arm, version in (("champion", plan.champion), ("challenger", plan.challenger))
     }
     return counts.model_copy(update=arms)
 

@@ -1,6 +1,7 @@
 """A rollout's verdicts: on what was seen, at any moment, and how often they are wrong."""
 
 import json
+import math
 import random
 from datetime import UTC, datetime, timedelta
 
@@ -20,7 +21,13 @@ from continuous_training.core.rollout import (
     bucket,
 )  # fmt: skip
 from continuous_training.policies.rollout import RolloutPolicy
-from continuous_training.policies.rollout_guards import ErrorGuard, LatencyGuard, QualityGuard, ScoreGuard
+from continuous_training.policies.rollout_guards import (
+    DisagreementGuard,
+    ErrorGuard,
+    LatencyGuard,
+    QualityGuard,
+    ScoreGuard,
+)
 
 START = datetime(2013, 3, 1, tzinfo=UTC)
 STEPS = ({"shadow": "100%", "bake": "1 hour"}, {"canary": "5%", "bake": "1 hour"}, {"canary": 0.5, "bake": "6 hours"})
@@ -28,6 +35,7 @@ GUARDS = {
     "errors": {"margin": 0.01},
     "latency": {"times": 2},
     "scores": {"at_most": 0.15},
+    "disagreement": {"at_most": 0.1},
     "quality": {"margin": 0.05},
 }
 
@@ -36,12 +44,14 @@ def policy(**changes):
     return RolloutPolicy.model_validate({"steps": STEPS, "requests": 500, "at_most": "2 days", **changes})
 
 
-def counts(requests, errors=0, seconds=0.004, score=0.3, loss=None):
+def counts(requests, errors=0, seconds=0.004, score=0.3, loss=None, apart=0.0):
     latency, scores = [0] * (len(LATENCY_BOUNDS) + 1), [0] * (len(PROBABILITY_BOUNDS) + 1)
     latency[bucket(seconds, LATENCY_BOUNDS)] = requests - errors
     scores[bucket(score, PROBABILITY_BOUNDS)] = requests - errors
     losses = QualityGuard().count([loss] * requests) if loss is not None else ()
-    return VersionCounts(requests=requests, errors=errors, latency=tuple(latency), scores=tuple(scores), losses=losses)
+    distances = QualityGuard().count([apart] * requests)
+    told = {"latency": tuple(latency), "scores": tuple(scores), "losses": losses, "distances": distances}
+    return VersionCounts(requests=requests, errors=errors, **told)
 
 
 def judged(rollout, champion, challenger, step=0, hours=2.0, total=None):
@@ -72,6 +82,7 @@ def test_a_healthy_challenger_goes_step_by_step_when_time_and_requests_are_enoug
         ("errors", {"errors": 100}),
         ("latency", {"seconds": 0.1}),
         ("scores", {"score": 0.8}),
+        ("disagreement", {"apart": 0.15}),
         ("quality", {"loss": 0.4}),
     ],
 )
@@ -82,16 +93,17 @@ def test_shown_harm_rejects_at_once_and_names_the_guard_with_its_numbers(guard, 
     assert [name for name, rule in rules.items() if rule.outcome is Outcome.FAIL] == [guard]
     assert rules[guard].text in verdict.text
     assert rules[guard].low > rules[guard].limit or guard == "latency"
-    assert {"errors", "latency", "scores", "quality", "requests", "bake"} == rules.keys()
+    assert {"errors", "latency", "scores", "disagreement", "quality", "requests", "bake"} == rules.keys()
 
 
-def test_scores_of_different_people_are_not_compared():
+@pytest.mark.parametrize(("guard", "harm"), [("scores", {"score": 0.8}), ("disagreement", {"apart": 0.3})])
+def test_scores_of_different_people_are_not_compared(guard, harm):
     rollout = policy(guards=GUARDS)
-    old, new = counts(2000, loss=0.1), counts(2000, loss=0.1, score=0.8)
+    old, new = counts(2000, loss=0.1), counts(2000, loss=0.1, **harm)
     assert judged(rollout, old, new, step=0).answer == "reject"
     canary = judged(rollout, old, new, step=1)
     assert canary.answer == "watch"
-    assert "scores" not in {rule.name for rule in canary.rules}
+    assert guard not in {rule.name for rule in canary.rules}
     assert rollout.rehearsed(old, new).answer == "reject"
 
 
@@ -235,6 +247,7 @@ def test_impossible_counts_are_refused(wrong):
         ({"steps": [{"canary": 0.5, "bake": "1 hour"}, {"canary": 0.1, "bake": "1 hour"}]}, "must not fall"),
         ({"steps": [{"ab": 0.5, "bake": "1 hour"}]}, "passes by the guard quality"),
         ({"steps": STEPS[1:], "guards": {"scores": {"at_most": 0.1}}}, "only a shadow step shows them"),
+        ({"steps": STEPS[1:], "guards": {"disagreement": {"at_most": 0.1}}}, "the guard disagreement compares both"),
         ({"at_most": "8 hours"}, "less than at_most"),
         ({"guards": {"latency": {}}}, "exactly one of times and at_most_ms"),
         ({"guards": {"latency": {"times": 2, "at_most_ms": 9}}}, "exactly one of times and at_most_ms"),
@@ -273,6 +286,57 @@ def test_every_score_far_from_the_buckets_is_counted_and_compared():
     guard = ScoreGuard(at_most=0.5)
     assert guard.judge(counts(2000, score=-9), counts(2000, score=9), 0.01).outcome is Outcome.FAIL
     assert guard.judge(counts(2000, score=9), counts(2000, score=9), 0.01).outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize("prediction", [math.nan, [math.nan, 0.1, 0.9], [0.0, math.nan], 1e9, [5.0, -4.0]])
+def test_a_prediction_that_is_no_number_or_absurd_has_the_largest_loss(prediction):
+    assert QualityGuard().loss(prediction, 1) == 1
+
+
+def rejected_for_disagreement(source, mean, limit, looks=60):
+    """Tell whether a shadow whose versions are `mean` apart is ever rejected, with a look after every 10 rows."""
+    seen, guard = VersionCounts(), DisagreementGuard(at_most=limit)
+    for _ in range(looks):
+        apart = [source.betavariate(2, 2 / mean - 2) for _ in range(10)]
+        seen += VersionCounts(distances=QualityGuard().count(apart))
+        if guard.judge(VersionCounts(), seen, 0.2).outcome is Outcome.FAIL:
+            return True
+    return False
+
+
+def test_versions_that_are_as_far_apart_as_allowed_are_rejected_at_most_alpha_of_the_time():
+    source = random.Random(13)
+    assert sum(rejected_for_disagreement(source, 0.2, 0.2) for _ in range(40)) <= 0.2 * 40
+    assert all(rejected_for_disagreement(source, 0.2, 0.1) for _ in range(10))
+
+
+@settings(max_examples=50)
+@given(distances=st.lists(st.floats(0, 1), min_size=1, max_size=300), limit=st.floats(0.01, 0.99))
+def test_disagreement_is_never_shown_against_the_mean_that_was_seen(distances, limit):
+    rule = DisagreementGuard(at_most=limit).judge(
+        VersionCounts(), VersionCounts(distances=QualityGuard().count(distances)), 0.05
+    )
+    mean = sum(distances) / len(distances)
+    assert rule.low <= mean <= rule.high
+    assert rule.outcome is not (Outcome.FAIL if mean <= limit else Outcome.PASS)
+
+
+def test_versions_that_say_the_same_are_shown_to_agree_within_a_bucket():
+    same = VersionCounts(distances=QualityGuard().count([0.0] * 5000))
+    assert DisagreementGuard(at_most=0.03).judge(VersionCounts(), same, 0.01).outcome is Outcome.PASS
+
+
+def test_the_plan_tells_routers_which_difference_counts_as_one():
+    of = {
+        "fence": 1,
+        "begun": START,
+        "champion": "1",
+        "challenger": "2",
+        "url": "http://127.0.0.1:1",
+        "salt": "salt and pepper",
+    }
+    assert policy(guards={"disagreement": {"at_most": 0.1, "scale": 60}}).plan(0, **of).scale == 60
+    assert policy().plan(0, **of).scale == policy(guards=GUARDS).plan(0, **of).scale == 1
 
 
 def test_a_verdict_survives_json():

@@ -50,6 +50,12 @@ def app(bundle):
     return made
 
 
+def test_the_name_of_a_server_is_the_same_in_capitals(bundle):
+    made = ModelApp(release(7), bundle, ["Models.Example", "*.In.Example"])
+    for name, status in (("models.example", 200), ("MODELS.example:80", 200), ("a.in.example", 200), ("example", 400)):
+        assert asked(made, "GET", "/version", headers={"host": name}).status_code == status
+
+
 def asked(app, method, path, **options):
     async def ask():
         transport = httpx.ASGITransport(app)

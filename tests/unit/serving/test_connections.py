@@ -95,3 +95,43 @@ def test_a_client_that_does_not_read_its_answers_is_left(trained):
         pytest.raises(ConnectionError),
     ):
         send_on(connection, request)
+
+
+@pytest.mark.parametrize("line", [b"x-filler: " + b"x" * 1000 + b"\r\n", b"x" * 1000])
+def test_a_client_whose_headers_never_end_is_told_so_and_left(trained, line):
+    with served(trained, seconds=60) as address, socket.create_connection(address) as connection:
+        connection.settimeout(30)
+        connection.sendall(b"GET /ping HTTP/1.1\r\nhost: localhost\r\nx-long: ")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(1000):
+                connection.sendall(line)
+        answer = connection.recv(4096)
+        assert answer.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["message"].startswith(
+            "the lines before the body are longer than 65,536"
+        )
+
+
+def test_a_client_whose_lines_after_a_body_never_end_is_left(trained):
+    chunked = HEAD.replace(b"content-length: 100", b"transfer-encoding: chunked")
+    with served(trained, seconds=60) as address, socket.create_connection(address) as connection:
+        connection.settimeout(30)
+        connection.sendall(chunked + b"2\r\n{}\r\n0\r\n")
+        line = b"x-filler: " + b"x" * 1000 + b"\r\n"
+        with pytest.raises(ConnectionError):
+            connection.sendall(line * 20_000)
+
+
+def test_long_headers_and_a_large_body_before_the_next_request_are_read(trained):
+    rows = b",".join([b'[1, 2, "UA"]'] * 50_000)
+    body = b'{"instances": [%b]}' % rows
+    ask = HEAD.replace(b"100", b"%d\r\nx-long: %b" % (len(body), b"x" * 40_000)) + body
+    with served(trained) as address, socket.create_connection(address) as connection:
+        connection.settimeout(30)
+        threading.Thread(
+            target=connection.sendall, args=(ask * 2 + b"GET /ping HTTP/1.1\r\nhost: localhost\r\n\r\n",)
+        ).start()
+        answers = b""
+        while answers.count(b"HTTP/1.1 200 OK") < 3 or not answers.endswith(b"}"):
+            answers += (read := connection.recv(2**20))
+            assert read

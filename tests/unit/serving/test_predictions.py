@@ -25,6 +25,7 @@ from continuous_training.serving import predictions
 from continuous_training.serving.app import Answered
 from continuous_training.serving.predictions import REASON, PredictionLog, Reason
 from continuous_training.sources._predictions import (
+    COMPARED,
     add_outcomes,
     compact,
     count_losses,
@@ -368,6 +369,18 @@ def test_losses_are_counted_for_each_version_where_the_outcome_is_known(opened, 
     guard = QualityGuard()
     counted = count_losses(join(folder, "label"), guard, classes=("in time", "late"))
     assert counted == {"3": guard.count([0.1**2, 0.9**2]), "4": guard.count([0.25, 0.25])}
+
+
+def test_only_the_columns_that_are_asked_for_are_read(opened, folder):
+    log = opened()
+    log.record(answered("a"))
+    for _ in range(2):
+        rows = join(folder, "label", columns=COMPARED)
+        assert [*rows.columns] == ["ct_time", *COMPARED, "ct_outcome", "ct_outcome_time"]
+        assert [*rows["ct_id"]] == ["a"]
+        log.close()
+        assert compact(folder) in {0, 1}
+    assert {path.suffix for path in folder.glob("*-*")} == {".parquet"}
 
 
 def test_losses_of_values_are_in_units_of_the_scale(opened, folder):

@@ -9,28 +9,32 @@ import shutil
 import socket
 import threading
 import time
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import httpx
+import pandas as pd
 import pytest
 import uvicorn
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from continuous_training.core.arms import Comparison
 from continuous_training.core.errors import DataInvalid
 from continuous_training.core.prediction_log import LogPolicy, log_folder
 from continuous_training.core.rollout import RolloutPlan
 from continuous_training.deployers.handover import ServingFolder
 from continuous_training.deployers.processes import STARTUP_SECONDS, ServerProcess
+from continuous_training.policies.rollout_guards import QualityGuard
 from continuous_training.serving import router, upstream
 from continuous_training.serving.admin import AdminApp, Metrics
 from continuous_training.serving.age import Age
 from continuous_training.serving.app import ModelApp
 from continuous_training.serving.meter import Board
 from continuous_training.serving.predictions import PredictionLog
-from continuous_training.serving.routed import first_value
+from continuous_training.serving.routed import Room, first_value
 from continuous_training.serving.router import Router
-from continuous_training.sources._predictions import read_predictions
+from continuous_training.sources._predictions import of_step, read_predictions
 from continuous_training.steps.rehearsal import rehearse
 from continuous_training.trainers.bundle import load_bundle
 from served_model import FEATURES, MODEL, ask, expected, listening, make_rows, pointer, records, release
@@ -179,9 +183,10 @@ def hang(connection, stop):
 
 def saying(*lines, body=b""):
     def answer(connection, stop):
-        while connection.recv(65536):
-            head = b"".join(line + b"\r\n" for line in lines)
-            connection.sendall(head + b"\r\n" + body)
+        head = b"".join(line + b"\r\n" for line in lines)
+        with contextlib.suppress(ConnectionError):  # the router may let go at any moment
+            while connection.recv(65536):
+                connection.sendall(head + b"\r\n" + body)
 
     return answer
 
@@ -293,6 +298,55 @@ def test_a_request_too_large_for_two_versions_is_answered_whole_by_the_champion(
     assert (answer.status_code, answer.headers["ct-version"], len(answer.json()["predictions"])) == (200, "3", 4000)
 
 
+def test_bodies_that_clients_send_slowly_are_kept_only_while_there_is_room(rollout):
+    rollout.follow(rollout.plan(share=1))
+    room = rollout.router._room = Room(3000)
+    body = json.dumps({"dataframe_records": [{**ROW, "who": "x" * 2500}]}).encode()
+    head = (
+        b"POST /invocations HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", httpx.URL(rollout.url).port)) as slow:
+        slow.sendall(head % len(body) + body[:2000])
+        rollout.counted(lambda _: rollout.served[1].call(lambda: room.free) == 1000)
+        beside = rollout.client.post(
+            f"{rollout.url}/invocations", content=body, headers={"content-type": "application/json"}
+        )
+        assert (beside.status_code, beside.headers["ct-version"]) == (200, "3")
+        slow.sendall(body[2000:])
+        answer = slow.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 200 OK")
+        assert b"ct-version: 4" in answer
+    assert rollout.ask("x" * 2500).headers["ct-version"] == "4"
+    assert rollout.served[1].call(lambda: room.free) == 3000
+
+
+def test_the_room_of_a_body_that_a_client_did_not_finish_is_free_again(rollout):
+    rollout.follow(rollout.plan(share=1))
+    room = rollout.router._room = Room(3000)
+    with socket.create_connection(("127.0.0.1", httpx.URL(rollout.url).port)) as slow:
+        slow.sendall(b"POST /invocations HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 100\r\n\r\n{")
+        rollout.counted(lambda _: rollout.served[1].call(lambda: room.free) == 2999)
+    rollout.counted(lambda _: rollout.served[1].call(lambda: room.free) == 3000)
+
+
+ODD = {
+    "nested": b"[" * 100_000,
+    "endless number": b'{"predictions": [1%b]}' % (b"0" * 400),
+    "not a number": b'{"predictions": [NaN, [Infinity]]}',
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize("mode", ["canary", "shadow"])
+def test_an_odd_answer_of_a_challenger_fails_no_request_and_is_no_score(rollout, kind, mode):
+    lines = (b"HTTP/1.1 200 OK", b"content-length: %d" % len(ODD[kind]), b"ct-version: 4", b"ct-seconds: 1e9")
+    with answering(saying(*lines, body=ODD[kind])) as url:
+        rollout.follow(rollout.plan(mode, 1.0, url=url))
+        assert {rollout.ask(number).status_code for number in range(3)} == {200}
+        counts = rollout.counted(lambda counts: counts["challenger"]["requests"] == 3)["challenger"]
+    assert (counts["errors"], sum(counts["scores"]), counts["latency"][-1]) == (0, 0, 0)
+
+
 def test_what_both_versions_refuse_is_nobodys_error(rollout):
     rollout.follow(rollout.plan(share=1))
     answer = rollout.client.post(f"{rollout.url}/invocations", json={"dataframe_records": [{"distance": 1}]})
@@ -377,6 +431,30 @@ def test_a_kept_connection_that_the_challenger_closed_is_opened_again(rollout):
     assert len(served) == 5
 
 
+def test_a_plan_that_is_left_keeps_no_connection_to_its_challenger(rollout):
+    asked, go_on, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def answer(connection, stop):
+        connection.recv(65536)
+        asked.set()
+        go_on.wait(60)
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nct-version: 4\r\n\r\n{}")
+        with contextlib.suppress(ConnectionError):
+            connection.recv(65536)  # returns when the router lets go
+        ended.set()
+
+    with answering(answer) as url:
+        rollout.follow(rollout.plan(share=1, url=url))
+        waiting = threading.Thread(target=rollout.ask, args=("x",))
+        waiting.start()
+        assert asked.wait(60)
+        rollout.folder.write_plan(None)
+        assert rollout.report()["plan"] is None
+        go_on.set()
+        waiting.join()
+        assert ended.wait(20)
+
+
 def test_a_shadow_is_mirrored_compared_and_never_answers(rollout):
     rollout.follow(rollout.plan("shadow", 1.0))
     rows = make_rows(30)
@@ -390,6 +468,29 @@ def test_a_shadow_is_mirrored_compared_and_never_answers(rollout):
     assert counts["champion"]["requests"] == counts["compared"] == 30
     assert counts["differing"] == sum(distance > 1e-9 for distance in distances)
     assert counts["largest_difference"] == pytest.approx(max(distances), abs=1e-9)
+    assert counts["challenger"]["distances"] == [*QualityGuard().count(distances)]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "scale", "distance"),
+    [
+        (0.2, 0.7, 1, 0.5),
+        ([0.2, 0.3, 0.5], [0.5, 0.3, 0.2], 1, 0.3),
+        (30.0, 45.0, 60, 0.25),
+        (30.0, 450.0, 60, 1),
+        ([0.5, 0.5], 0.5, 1, 1),
+    ],
+)
+def test_predictions_are_as_far_apart_as_probabilities_or_values_are(one, other, scale, distance):
+    compared = Comparison(scale)
+    compared.add([one], [other])
+    assert compared.distances == QualityGuard().count([distance])
+
+
+def test_answers_of_different_lengths_are_apart():
+    compared = Comparison(1)
+    compared.add([0.5, 0.5], [0.5])
+    assert (compared.distances[0], compared.distances[-1]) == (1, 1)
 
 
 def test_a_part_of_the_requests_is_mirrored_always_of_the_same_entities(rollout):
@@ -460,6 +561,26 @@ def test_a_plan_that_nobody_renews_is_left_and_followed_again_when_somebody_does
     assert rollout.counts()["challenger"]["requests"] == 2
 
 
+def test_a_server_that_starts_does_not_follow_a_plan_whose_lease_is_over(rollout, caplog):
+    rollout.follow(rollout.plan(share=1, lease=600))
+    os.utime(rollout.folder.plan, (0, 0))
+    started = rollout.start(3, "a", rollout.folder)
+    answer = ask(rollout.served[-1].url, [{**ROW, "who": "x"}], rollout.client)
+    assert answer.headers["ct-version"] == "3"
+    assert started.report()["plan"] is None
+    assert "nobody has renewed it" in caplog.text
+
+
+def test_counts_of_earlier_rollouts_are_deleted_when_one_begins(rollout):
+    for day, step in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        plan = rollout.follow(rollout.plan(share=1, step=step, begun=BEGUN + timedelta(days=day)))
+        rollout.ask("x")
+        assert rollout.counts()["challenger"]["requests"] == 1
+        if (day, step) == (0, 1):
+            assert len(os.listdir(rollout.folder.counts)) == 2
+    assert sorted(os.listdir(rollout.folder.counts)) == [plan.name.removesuffix("1") + step for step in "01"]
+
+
 def test_a_later_rollout_of_the_same_champion_begins_at_its_first_step_with_counts_of_its_own(rollout):
     rollout.follow(rollout.plan(share=1, step=2))
     rollout.ask("x")
@@ -494,6 +615,22 @@ def test_the_report_is_served_as_json_beside_the_metrics(rollout):
     assert told["plan"]["challenger"] == "4"
 
 
+def test_counts_that_cannot_be_read_leave_the_servers_own_metrics(rollout, caplog):
+    plan = rollout.follow(rollout.plan())
+    rollout.counts()
+    (rollout.folder.counts / plan.name / "broken.json").write_text("{")
+    admin = Served(AdminApp(Metrics(release(3), Board(), range(19), Age(), rollout.report)))
+    try:
+        told, report = (httpx.get(f"{admin.url}/{page}") for page in ("metrics", "rollout"))
+    finally:
+        admin.stop()
+    assert told.status_code == 200
+    assert "ct_server_rows_total" in told.text
+    assert "ct_router_" not in told.text
+    assert "broken.json does not hold" in caplog.text
+    assert (report.status_code, "broken.json does not hold" in report.text) == (500, True)
+
+
 def told_of_rollout(report):
     """Return the router's samples by name and labels."""
     text = generate_latest(Metrics(release(3), Board(), range(19), Age(), lambda: report)).decode()
@@ -518,10 +655,12 @@ def test_prometheus_is_told_of_both_arms_and_of_none_without_a_rollout(rollout):
     rollout.follow(rollout.plan("shadow", 1.0, step=1, url="http://127.0.0.1:9"))
     rollout.ask("x")
     counts = rollout.counted(lambda counts: counts["challenger"]["errors"] == 1)
-    told = told_of_rollout({**rollout.report(), "counts": {**counts, "dropped": 3}})
+    seen = {"dropped": 3, "compared": 9, "differing": 2, "largest_difference": 0.25}
+    told = told_of_rollout({**rollout.report(), "counts": {**counts, **seen}})
     assert (told["ct_router_share", "champion"], told["ct_router_share", "shadow"]) == (1, 1)
     assert told["ct_router_errors_total", "shadow"] == told["ct_router_requests_total", "shadow"] == 1
-    assert told[("ct_router_dropped_total",)] == 3
+    assert [told[f"ct_router_{name}_total",] for name in ("dropped", "compared", "differing")] == [3, 9, 2]
+    assert told["ct_router_largest_difference",] == 0.25
 
 
 def test_both_servers_write_down_why_they_answered(rollout):
@@ -535,6 +674,36 @@ def test_both_servers_write_down_why_they_answered(rollout):
     assert len(ours) + len(theirs) == 20
     assert len(theirs) == sum(plan.takes(str(number)) for number in range(20))
     assert ours["ct_entity"].nunique() == len(ours)
+
+
+def logged(rollout):
+    """Return what both servers wrote down, as they do where they share a folder."""
+    folders = (rollout.folder.path, rollout.home / "other" / "serving" / MODEL)
+    return pd.concat([read_predictions(log_folder(folder, MODEL)) for folder in folders], ignore_index=True)
+
+
+def test_versions_are_compared_by_requests_that_took_part_in_the_step(rollout):
+    plan = rollout.follow(rollout.plan(share=0.3, only={"carrier": ["UA"]}))
+    taking_part = versions([rollout.ask(number) for number in range(40)])
+    for number in range(20):
+        ask(rollout.url, [{**ROW, "carrier": "AA", "who": number}], rollout.client)
+    rows = of_step(logged(rollout), plan)
+    assert Counter(rows["ct_version"]) == Counter(taking_part)
+    assert {*rows["carrier"]} == {"UA"}
+    later = rollout.follow(rollout.plan(share=0.6, step=1, url="http://127.0.0.1:9"))
+    own = sum(not later.takes(str(number)) for number in range(40))
+    assert [rollout.ask(number).headers["ct-version"] for number in range(40)] == ["3"] * 40
+    assert Counter(of_step(logged(rollout), later)["ct_version"]) == {"3": own}
+    assert len(of_step(logged(rollout), plan)) == 40
+
+
+def test_in_a_shadow_versions_are_compared_by_what_both_answered(rollout):
+    plan = rollout.follow(rollout.plan("shadow", 0.4))
+    for number in range(30):
+        rollout.ask(number)
+    both = sum(plan.takes(str(number)) for number in range(30))
+    rollout.counted(lambda counts: counts["challenger"]["requests"] == both)
+    assert Counter(of_step(logged(rollout), plan)["ct_version"]) == {"3": both, "4": both}
 
 
 def test_in_a_shadow_both_logs_have_the_same_ids(rollout):
@@ -586,6 +755,7 @@ def test_a_rehearsal_counts_what_the_challenger_fails(rollout, url, challenger, 
         {"inputs": {"who": ["x", "y"]}},
         {"inputs": [{"who": "x"}]},
         {"inputs": [{"name": "wind", "data": [1]}, {"name": "who", "data": ["x"]}]},
+        {"inputs": [{"name": "Bob", "who": "x"}]},
     ],
 )
 def test_the_entity_is_found_in_every_form_of_a_request(request_body):
