@@ -14,6 +14,7 @@ from continuous_training.ledger import DecisionRecord, RolloutRecord, RunRecord
 from continuous_training.reports import ModelCard
 from continuous_training.reports.card import Change
 from continuous_training.steps import TRAIN_STEPS
+from continuous_training.steps.approval import APPROVE
 
 if TYPE_CHECKING:
     from continuous_training.ledger import Ledger
@@ -88,7 +89,7 @@ def _decision(ledger: Ledger, record: RunRecord) -> DecisionRecord | None:
 
 def _manifests(store: Store, key: str, notes: list[str]) -> dict[str, dict[str, Any]]:
     found = {}
-    for step in (*TRAIN_STEPS, "rollout"):
+    for step in (*TRAIN_STEPS, APPROVE, "rollout"):
         try:
             manifest = store.read_manifest(key, step)
         except ContinuousTrainingError as error:

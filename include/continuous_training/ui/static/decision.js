@@ -213,6 +213,7 @@ function Links({ links }) {
 
 function Explained({ found, dagId }) {
   const { record, rollout } = found;
+  const { approve: answer } = found.facts;
   const links = Object.entries(found.links).filter(([, href]) => /^https?:\/\//.test(href));
   if (found.has_card) links.unshift(["Model card", own(dagId, "card", { key: record.run.key })]);
   return h(
@@ -228,6 +229,9 @@ function Explained({ found, dagId }) {
     found.verdict && h(Gate, { verdict: found.verdict }),
     found.comparison && h(Comparison, { comparison: found.comparison }),
     found.comparison?.groups.length > 0 && h(Groups, { ...found.comparison, who: "challenger" }),
+    answer &&
+      h(Part, { title: "What a person said" },
+        h(UI.HStack, { align: "start" }, h(Mark, { word: answer.approved ? "approved" : "rejected" }), h(UI.Text, null, plain(answer.text)))),
     rollout &&
       h(Part, { title: "How it met real requests" },
         h(UI.HStack, { mb: 2, align: "start" }, h(Mark, { word: rollout.answer }), h(UI.Text, null, plain(rollout.text))),

@@ -5,7 +5,12 @@ export const { Link: RouterLink } = globalThis.ReactRouterDOM;
 
 const address = (path) => new URL(path, document.baseURI);
 
-export class Refused extends Error {}
+export class Refused extends Error {
+  constructor(message, status) {
+    super(message);
+    this.status = status;
+  }
+}
 
 async function answer(response) {
   if (response.ok) return response.json();
@@ -17,7 +22,7 @@ async function answer(response) {
     // not JSON: the status line says it
   }
   const words = { 401: "You are not logged in.", 403: "You may not see or do this: ask whoever runs this Airflow." };
-  throw new Refused(words[response.status] ?? detail);
+  throw new Refused(words[response.status] ?? detail, response.status);
 }
 
 const query = (parameters) =>
@@ -29,13 +34,15 @@ export const read = (path, parameters = {}) =>
 export const readAirflow = (path, parameters = {}) =>
   fetch(address(`api/v2/${path}?${query(parameters)}`), { credentials: "same-origin" }).then(answer);
 
-export const trigger = (dagId, conf) =>
-  fetch(address(`api/v2/dags/${encodeURIComponent(dagId)}/dagRuns`), {
-    method: "POST",
+export const send = (method, path, body) =>
+  fetch(address(`api/v2/${path}`), {
+    method,
     credentials: "same-origin",
     headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ logical_date: null, conf }),
+    body: JSON.stringify(body),
   }).then(answer);
+
+export const trigger = (dagId, conf) => send("POST", `dags/${encodeURIComponent(dagId)}/dagRuns`, { logical_date: null, conf });
 
 // Read again whenever what it depends on changes; an older answer that comes late is not shown.
 export function useData(get, depends) {
@@ -91,8 +98,8 @@ export const colours = {
 };
 
 const PALETTES = {
-  pass: "green", promoted: "green", promote: "green", promotion: "green", quiet: "gray", no: "gray", decided: "gray",
-  fail: "red", failed: "red", failure: "red", reject: "red", fired: "orange", yes: "orange", kept: "yellow", refusal: "yellow",
+  pass: "green", approved: "green", promoted: "green", promote: "green", promotion: "green", quiet: "gray", no: "gray", decided: "gray",
+  fail: "red", failed: "red", failure: "red", reject: "red", rejected: "red", fired: "orange", yes: "orange", kept: "yellow", refusal: "yellow",
   stale: "yellow", inconclusive: "yellow", rollback: "purple", watch: "blue", rollout: "blue", episode: "orange", dry_run: "gray",
 };
 
