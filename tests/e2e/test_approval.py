@@ -26,7 +26,7 @@ SECONDS = 240.0
 
 
 class Approvals(Services):
-    """Airflow with two people: `admin` approves the model `m`, `ann` the model `n`."""
+    """Airflow with two people: `admin` approves the models `m` and `o`, `ann` the model `n`."""
 
     def _environment(self) -> dict[str, str]:
         return super()._environment() | {"AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,ann:op"}
@@ -54,7 +54,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Approvals]:
     dags.mkdir()
     models.mkdir()
     shutil.copy(ROOT / "dags" / "continuous_training.py", dags)
-    for name, approver in (("m", "admin"), ("n", "ann")):
+    for name, approver in (("m", "admin"), ("n", "ann"), ("o", "admin")):
         approval = {"when": "always", "approvers": [approver]}
         document = small_model.document(name, promotion={"metric": "roc_auc", "rows": 100, "approval": approval})
         (models / f"{name}.yaml").write_text(yaml.safe_dump(document))
@@ -68,7 +68,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Approvals]:
 @pytest.fixture(scope="module")
 def airflow(services: Approvals) -> Airflow:
     client = services.airflow()
-    for model in ("m", "n"):
+    for model in ("m", "n", "o"):
         wait_until(lambda model=model: client.dag_exists(f"{model}.train"), f"{model}.train parsed", 90)
         client.unpause(f"{model}.train")
     return client
@@ -147,22 +147,28 @@ def test_a_rejection_needs_a_choice_and_a_reason_and_keeps_the_challenger_from_s
 def test_an_approval_promotes_and_stands_in_the_ledger_with_its_reason(
     services: Approvals, airflow: Airflow, chromium: Browser, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = asked(airflow, "m", "once more")
-    asking = dialog(chromium, "m")
+    run = asked(airflow, "o", "newer rows")
+    asking = dialog(chromium, "o")
     asking.get_by_label("Approve", exact=True).check()
     asking.get_by_label("Reason").fill("good on every slice")
-    asking.get_by_role("button", name="Approve the challenger of m").click()
+    asking.get_by_role("button", name="Approve the challenger of o").click()
     expect(asking).to_contain_text("Answered: open the run")
-    record = ended(services, airflow, "m", run)
-    champion = services.ledger.champion("m")
+    record = ended(services, airflow, "o", run)
+    champion = services.ledger.champion("o")
     assert record.outcome == "promoted"
-    assert (champion.run_key, champion.reason) == (record.run.key, "once more (approved by admin: good on every slice)")
-    expect(decision(chromium, "m", run)).to_contain_text("approved by admin: good on every slice")
+    assert (champion.run_key, champion.reason) == (
+        record.run.key,
+        "newer rows (approved by admin: good on every slice)",
+    )
+    expect(decision(chromium, "o", run)).to_contain_text("approved by admin: good on every slice")
     assert main(("explain", record.run.key[:12])) == 0
     assert "approved by admin: good on every slice" in capsys.readouterr().out
     page = chromium.open("/plugin/models", "Models")
-    page.get_by_role("button", name="Approve m").click()
+    button = page.get_by_role("button", name="Approve o")
+    button.click()
     expect(chromium.page.get_by_role("dialog")).to_contain_text("Nothing waits for a person now.")
+    chromium.page.keyboard.press("Escape")
+    expect(button).to_be_focused()
     assert chromium.problems == []
 
 

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import mlflow
 import pytest
+import yaml
 from click.testing import CliRunner
 from mlflow import MlflowClient
 from mlflow.cli import cli
 
 import small_deployment
+import small_model
 from continuous_training.cli.doctor import examine
 from continuous_training.registry import RUN_KEY, Registry
 from continuous_training.steps.explained import explain_run
@@ -91,9 +93,10 @@ def test_the_doctor_says_what_is_missing_and_what_to_do(
     environment = promoted.settings.to_environment()
     models = Path(promoted.settings.models)
     models.mkdir(parents=True)
-    (models / "m.yaml").write_text(MODEL.model_dump_json(exclude_defaults=True))
-    finding = lambda: next(each for each in examine(environment) if each.check == "registry")  # noqa: E731
-    assert (finding().state, "the champions of 1 model" in finding().text) == ("ok", True)
+    document = small_model.document(trainer={**TRAINER, "rounds": 9}, promotion=PROMOTION)
+    (models / "m.yaml").write_text(yaml.safe_dump(document))
+    finding = lambda: next(each for each in examine(environment) if each.check == "champions")  # noqa: E731
+    assert (finding().state, "shows the champions of 1 model" in finding().text) == ("ok", True)
     gone(MlflowClient(promoted.settings.registry))
     assert finding().state == "wrong"
     assert "does not show the champion of m as the ledger has it" in finding().text

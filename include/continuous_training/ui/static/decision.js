@@ -11,8 +11,8 @@ async function explained(dagId, runId) {
   try {
     value = (await readAirflow(at)).value;
   } catch (error) {
-    if (error instanceof Refused) throw new Refused(`The task ${task} has not answered yet, so nothing is decided (${error.message}).`);
-    throw error;
+    if (error.status !== 404) throw error;
+    throw new Refused(`The task ${task} has not answered yet, so nothing is decided (${error.message}).`);
   }
   const answer = typeof value === "string" ? JSON.parse(value) : value;
   if (task === "roll_back") return { rollback: answer.facts };
@@ -157,7 +157,7 @@ function Gate({ verdict }) {
         key: index,
         cells: [
           plain(rule.name), h(Mark, { word: rule.outcome }), number(rule.value),
-          rule.low === null ? "–" : `${number(rule.low)} to ${number(rule.high)}`, number(rule.limit), plain(rule.text),
+          interval(rule), number(rule.limit), plain(rule.text),
         ],
       })),
     }),
@@ -168,7 +168,7 @@ function Comparison({ comparison }) {
   const { challenger, champion, difference, metrics, slices } = comparison;
   const estimate = (name, each) => ({
     key: name,
-    cells: [name, number(each.value), each.low === null ? plain(each.note) : `${number(each.low)} to ${number(each.high)}`],
+    cells: [name, number(each.value), interval(each)],
   });
   return h(
     Part,
@@ -193,8 +193,7 @@ function Comparison({ comparison }) {
           rows: slices.slice(0, 100).map((slice) => ({
             key: `${slice.column}=${slice.value}`,
             cells: [
-              `${plain(slice.column)} = ${plain(slice.value)}`, number(slice.rows), number(slice.difference.value),
-              slice.difference.low === null ? plain(slice.difference.note) : `${number(slice.difference.low)} to ${number(slice.difference.high)}`,
+              `${plain(slice.column)} = ${plain(slice.value)}`, number(slice.rows), number(slice.difference.value), interval(slice.difference),
             ],
           })),
         })),

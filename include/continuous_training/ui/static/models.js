@@ -1,7 +1,8 @@
 // The page Models: every model at a glance, and what people do with one.
 import { Actions, DIALOGS } from "./actions.js";
 import {
-  DriftBars, Mark, Note, Page, QualityLine, RouterLink, Shown, Table, UI, day, duration, h, minute, number, plain, read, useData, useState,
+  DriftBars, Mark, Note, Page, Pager, QualityLine, RouterLink, Search, Shown, Table, UI, day, duration, h, minute, number, plain, read,
+  useData, useState,
 } from "./parts.js";
 
 const PAGE = 25;
@@ -58,17 +59,13 @@ function Models() {
   const [offset, setOffset] = useState(0);
   const [dialog, setDialog] = useState(null);
   const state = useData(() => read("models", { search, offset, limit: PAGE }), [search, offset]);
-  const total = state.data?.total ?? 0;
-  const search_field = h(UI.Input, {
-    placeholder: "Search", "aria-label": "Search models", value: search, maxW: "16rem", size: "sm",
-    onChange: (event) => {
-      setSearch(event.target.value);
-      setOffset(0);
-    },
-  });
+  const find = (text) => {
+    setSearch(text);
+    setOffset(0);
+  };
   return h(
     Page,
-    { title: "Models", note: "Each model file of this deployment: what serves, how it fares, and why.", actions: search_field },
+    { title: "Models", note: "Each model file of this deployment: what serves, how it fares, and why.", actions: h(Search, { label: "Search models", value: search, set: find }) },
     h(Shown, { state }, ({ models }) =>
       models.length
         ? h(Table, {
@@ -95,14 +92,7 @@ function Models() {
           })
         : h(Note, null, search ? "No model has this in its name." : "No model yet: write a model file, or ask for the right to see its DAG."),
     ),
-    total > PAGE &&
-      h(
-        UI.HStack,
-        { mt: 3, gap: 3 },
-        h(UI.Button, { size: "sm", variant: "outline", disabled: offset === 0, onClick: () => setOffset(offset - PAGE) }, "Before"),
-        h(UI.Text, { "aria-live": "polite" }, `${offset + 1} to ${Math.min(offset + PAGE, total)} of ${total}`),
-        h(UI.Button, { size: "sm", variant: "outline", disabled: offset + PAGE >= total, onClick: () => setOffset(offset + PAGE) }, "Next"),
-      ),
+    h(Pager, { offset, step: PAGE, total: state.data?.total ?? 0, move: setOffset }),
     dialog && h(DIALOGS[dialog.what], { model: dialog.model, onClose: () => { setDialog(null); state.reload(); } }),
   );
 }

@@ -1,5 +1,5 @@
 // What every page is made of: React and Chakra UI of the Airflow around it, what is read, and the small pictures.
-export const { createElement: h, Fragment, useCallback, useEffect, useId, useMemo, useState } = globalThis.React;
+export const { createElement: h, useCallback, useEffect, useId, useState } = globalThis.React;
 export const UI = globalThis.ChakraUI;
 export const { Link: RouterLink } = globalThis.ReactRouterDOM;
 
@@ -28,19 +28,18 @@ async function answer(response) {
 const query = (parameters) =>
   new URLSearchParams(Object.entries(parameters).filter(([, value]) => value !== undefined && value !== "")).toString();
 
-export const read = (path, parameters = {}) =>
-  fetch(address(`continuous-training/pages/${path}?${query(parameters)}`), { credentials: "same-origin" }).then(answer);
+const silent = () => {
+  throw new Refused("Airflow did not answer: look whether it runs and you are connected, and try again.");
+};
 
-export const readAirflow = (path, parameters = {}) =>
-  fetch(address(`api/v2/${path}?${query(parameters)}`), { credentials: "same-origin" }).then(answer);
+const ask = (path, options = {}) => fetch(address(path), { credentials: "same-origin", ...options }).then(answer, silent);
+
+export const read = (path, parameters = {}) => ask(`continuous-training/pages/${path}?${query(parameters)}`);
+
+export const readAirflow = (path, parameters = {}) => ask(`api/v2/${path}?${query(parameters)}`);
 
 export const send = (method, path, body) =>
-  fetch(address(`api/v2/${path}`), {
-    method,
-    credentials: "same-origin",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(body),
-  }).then(answer);
+  ask(`api/v2/${path}`, { method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 
 export const trigger = (dagId, conf) => send("POST", `dags/${encodeURIComponent(dagId)}/dagRuns`, { logical_date: null, conf });
 
@@ -104,7 +103,7 @@ const PALETTES = {
 };
 
 export const Mark = ({ word, palette }) =>
-  h(UI.Badge, { colorPalette: palette ?? PALETTES[word] ?? "gray", variant: "subtle" }, plain(word).replace("_", " "));
+  h(UI.Badge, { colorPalette: palette ?? PALETTES[word] ?? "gray", variant: "subtle" }, plain(word).replaceAll("_", " "));
 
 export function Page({ title, note, children, actions }) {
   return h(
@@ -137,7 +136,24 @@ export const Note = ({ status = "info", children }) =>
 // The state of what is read, until there is something to show.
 export function Shown({ state, children }) {
   if (state.error) return h(Note, { status: "error" }, plain(state.error.message));
-  return state.data === undefined ? h(Loading) : children(state.data);
+  if (state.data === undefined) return h(Loading);
+  return h("div", { "aria-busy": Boolean(state.loading) }, children(state.data));
+}
+
+export const Search = ({ label, value, set }) =>
+  h(UI.Input, { placeholder: label, "aria-label": label, value, maxW: "16rem", size: "sm", onChange: (event) => set(event.target.value) });
+
+// Steps through what comes in parts; nothing where all of it is shown.
+export function Pager({ offset, step, total, what = "", move }) {
+  if (total <= step) return null;
+  const button = (word, to, disabled) => h(UI.Button, { size: "sm", variant: "outline", disabled, onClick: () => move(to) }, word);
+  return h(
+    UI.HStack,
+    { my: 3, gap: 3 },
+    button("Before", offset - step, offset === 0),
+    h(UI.Text, { "aria-live": "polite" }, `${offset + 1} to ${Math.min(offset + step, total)} of ${total}${what}`),
+    button("Next", offset + step, offset + step >= total),
+  );
 }
 
 export function Table({ caption, heads, rows }) {
