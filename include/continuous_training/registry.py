@@ -80,6 +80,8 @@ class Registry:
     def register(self, entry: Entry) -> Registered:
         """Show `entry` as a model version with signature, metrics, parameters and tags; once for each run key.
 
+        What somebody deleted in MLflow is shown again, as a new version.
+
         Raises
         ------
         RegistryUnavailable
@@ -87,10 +89,10 @@ class Registry:
         """
         with self._client() as client:
             found = client.search_model_versions(f"name='{entry.model}' and tags.{RUN_KEY}='{entry.run_key}'")
-            if found:
-                version = min(found, key=lambda item: int(item.version))
-                run = client.get_run(version.run_id)
-                return Registered(str(version.version), version.run_id, run.info.experiment_id)
+            for version in sorted(found, key=lambda item: int(item.version)):
+                experiment = _experiment_of(client, version.run_id)
+                if experiment is not None:
+                    return Registered(str(version.version), version.run_id, experiment)
             experiment = self._experiment(client, entry.model)
             run_id = _run(client, experiment, entry)
             logged = self._log_model(run_id, entry)
@@ -131,6 +133,8 @@ class Registry:
     def _experiment(self, client: MlflowClient, name: str) -> str:
         found = client.get_experiment_by_name(name)
         if found:
+            if found.lifecycle_stage == "deleted":  # MLflow keeps its name, and takes no run into it
+                client.restore_experiment(found.experiment_id)
             return str(found.experiment_id)
         # Without a server MLflow would put artefacts under whatever folder the process stands in.
         beside = (
@@ -171,6 +175,18 @@ class Registry:
                 "tracking URI; a retry or `ct reconcile` writes the same version"
             )
             raise RegistryUnavailable(msg) from error
+
+
+def _experiment_of(client: MlflowClient, run_id: str) -> str | None:
+    """Return the experiment of a version's run; `None` where `mlflow gc` took the run, and the version's files with it."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return str(client.get_run(run_id).info.experiment_id)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
 
 
 def _alias(client: MlflowClient, model: str, alias: str) -> str | None:

@@ -112,17 +112,77 @@ def test_nobody_is_asked_where_nothing_would_be_promoted_or_no_rule_applies(
     )
 
 
-def test_a_no_leaves_the_champion_alone_and_a_yes_goes_on() -> None:
-    for answer, skipped in (("Reject", [["promote"]]), ("Approve", [])):
-        reply = {
-            "chosen_options": [answer],
-            "params_input": {},
-            "responded_at": serialize(datetime(2024, 3, 1, tzinfo=UTC)),
-            "responded_by_user": None,
-        }
-        worker = evaluated()
-        assert worker.do(task(), resume=("execute_complete", {"event": reply})).state == "success"
-        assert [body["tasks"] for path, body in worker.sent if path.endswith("skip-downstream")] == skipped
+def answer(chosen: str, user: dict[str, str] | None, **params: str) -> dict[str, Any]:
+    """Return what Airflow resumes the task with."""
+    return {
+        "chosen_options": [chosen],
+        "params_input": params,
+        "responded_at": serialize(datetime(2024, 3, 1, tzinfo=UTC)),
+        "responded_by_user": user,
+    }
+
+
+ANN = {"id": "ann", "name": "ann"}
+
+
+@pytest.mark.parametrize(
+    ("reply", "facts", "text"),
+    [
+        (
+            answer("Approve", ANN, why=" fine \n"),
+            {"approved": True, "by": "ann", "reason": "fine"},
+            "approved by ann: fine",
+        ),
+        (
+            answer("Reject", {"id": "7", "name": "Ann Lee"}, why=HOSTILE),
+            {"approved": False, "by": "Ann Lee (7)", "reason": HOSTILE},
+            f"rejected by Ann Lee (7): {HOSTILE}",
+        ),
+        (
+            answer("Approve", ANN),
+            {"approved": True, "by": "ann", "reason": ""},
+            "approved by ann: no reason given",
+        ),
+        (
+            answer("Reject", None, why=""),
+            {"approved": False, "by": "", "reason": ""},
+            "not approved: nobody answered",
+        ),
+        (
+            answer("Approve", None),
+            {"approved": False, "by": "", "reason": ""},
+            "not approved: nobody answered",
+        ),
+    ],
+    ids=["approved", "rejected", "no reason", "nobody in time", "nobody at all"],
+)
+def test_who_answered_and_why_is_kept_with_the_run_and_the_steps_after_it_follow(
+    reply: dict[str, Any], facts: dict[str, Any], text: str
+) -> None:
+    worker = evaluated()
+    assert worker.do(task(), resume=("execute_complete", {"event": reply})).state == "success"
+    assert worker.result("approve") == {"asked": True, **facts}
+    kept = Store(configured_settings().artefacts).read_manifest("a" * 64, "approve")
+    assert kept is not None
+    assert kept["facts"] == {**facts, "text": text}
+    assert not [path for path, _ in worker.sent if path.endswith("skip-downstream")]
+
+
+def test_the_form_asks_for_the_reason_and_is_not_filled_in_with_that_of_the_training() -> None:
+    worker = evaluated()
+    worker.run = dag_run(conf={"reason": "it drifted", "trials": 3})
+    worker.do(task())
+    (field,) = asked(worker)["params"].items()
+    assert field[0] == "why"
+    assert (field[1]["value"], field[1]["schema"]["title"]) == ("", "Reason")
+
+
+def test_a_reason_that_is_too_long_is_asked_for_again() -> None:
+    worker = evaluated()
+    outcome = worker.do(task(), resume=("execute_complete", {"event": answer("Approve", ANN, why="x" * 501)}))
+    assert outcome.state != "success"
+    assert "too long" in str(outcome.error)
+    assert Store(configured_settings().artefacts).read_manifest("a" * 64, "approve") is None
 
 
 def test_the_model_file_names_who_may_answer_and_how_long_is_waited() -> None:

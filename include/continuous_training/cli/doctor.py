@@ -26,7 +26,7 @@ from continuous_training.storage import Store
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from continuous_training.spec import ModelSpec
 
@@ -81,6 +81,7 @@ def examine(environment: Mapping[str, str] = os.environ) -> Iterator[Finding]:
         "clock": lambda: _clock(settings),
         "artefacts": lambda: _artefacts(settings),
         "registry": lambda: _registry(settings),
+        "champions": lambda: _champions(settings, specs),
     }
     for name, spec in specs.items():
         checks |= {f"{name}: {part}": check for part, check in _of_model(spec, settings).items()}
@@ -187,6 +188,19 @@ def _artefacts(settings: Settings) -> Told:
 def _registry(settings: Settings) -> Told:
     Registry(settings.registry).aliases("ct_doctor")  # nobody's: what matters is that there is an answer
     return "ok", f"{settings.registry} answers"
+
+
+def _champions(settings: Settings, models: Iterable[str]) -> Told:
+    registry, ledger = Registry(settings.registry), Ledger(settings.ledger, lock_timeout=5.0)
+    champions = {model: champion for model in models if (champion := ledger.champion(model)) is not None}
+    shown = {model: registry.aliases(model).get("champion") for model in champions}
+    lost = [
+        model for model, version in shown.items() if version is None or version != champions[model].registry_version
+    ]
+    if lost:
+        text = f"MLflow does not show the champion of {', '.join(lost)} as the ledger has it"
+        return "wrong", f"{text}: somebody deleted or moved it there, or it was down; run `ct reconcile`"
+    return "ok", f"MLflow shows the champions of {len(champions)} model(s)"
 
 
 def _of_model(spec: ModelSpec, settings: Settings) -> dict[str, Callable[[], Told]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import sys
 import time
@@ -15,7 +16,7 @@ from continuous_training.core.run import Request, Run, StepResult
 from continuous_training.ledger import Ledger
 from continuous_training.settings import Settings
 from continuous_training.steps import TRAIN_STEPS, WATCH_STEPS, run_step
-from continuous_training.steps.approval import question
+from continuous_training.steps.approval import Answer, question, record_answer
 from continuous_training.steps.decide import request_for
 from continuous_training.steps.failure import record_failure
 from continuous_training.steps.plan import is_complete, next_window_end, plan
@@ -57,9 +58,8 @@ def _train(spec: ModelSpec, request: Request, settings: Settings) -> dict[str, A
     for name in TRAIN_STEPS:
         if name == "deploy" and results["promote"].facts["outcome"] != "promoted":
             break
-        if name == "promote" and not _approved(spec, planned, settings):
-            _say("  not approved: nothing is promoted")
-            planned = planned.model_copy(update={"dry_run": True})
+        if name == "promote":
+            _approve(spec, planned, settings)
         if name == "promote" and spec.rollout is not None and not planned.dry_run:
             _roll_out(spec, planned, settings)
         results[name] = _step(name, spec, planned, settings)
@@ -78,13 +78,17 @@ def _roll_out(spec: ModelSpec, planned: Run, settings: Settings) -> None:
     _say(f"  rollout: {facts['text']}")
 
 
-def _approved(spec: ModelSpec, planned: Run, settings: Settings) -> bool:
+def _approve(spec: ModelSpec, planned: Run, settings: Settings) -> None:
     """Ask whoever sits at the terminal where the model file wants a person to approve; nobody there is a no."""
     asked = question(spec, planned, settings)
     if asked is None:
-        return True
+        return
     _say(f"  a person must approve: {cell('; '.join(asked.reasons))}")
-    return sys.stdin.isatty() and input(f"{cell(asked.verdict.text)} Promote it? [y/N] ").strip().lower() == "y"
+    answer = Answer(approved=False)
+    if sys.stdin.isatty():
+        approved = input(f"{cell(asked.verdict.text)} Promote it? [y/N] ").strip().lower() == "y"
+        answer = Answer(approved=approved, by=getpass.getuser(), reason=input("Why? ").strip()[:500])
+    record_answer(spec, planned, settings, answer)
 
 
 def _watch(spec: ModelSpec, settings: Settings, options: argparse.Namespace) -> int:

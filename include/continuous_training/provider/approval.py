@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
+from airflow.sdk import Param
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from continuous_training.core.errors import Permanent, Transient
 from continuous_training.provider.hooks import ContinuousTrainingHook
 from continuous_training.provider.operators import planned_run
-from continuous_training.steps.approval import question
+from continuous_training.steps.approval import Answer, question, record_answer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from airflow.sdk import Context
 
@@ -22,12 +24,17 @@ if TYPE_CHECKING:
     from continuous_training.spec import ModelSpec
     from continuous_training.steps.approval import Question
 
+APPROVE, REJECT = ApprovalOperator.APPROVE, ApprovalOperator.REJECT
+WHY = "why"
+"""Field of the answer's form. The training form has a `reason`, and Airflow would put that one's value into a field of its name."""
 _MOST_SLICES = 30
 _MOST_SHOWN = 300
 
 
-class ApproveChallengerOperator(ApprovalOperator):
+class ApproveChallengerOperator(HITLOperator):
     """Wait for a person in Airflow's required actions; without an answer in time the champion stays.
+
+    The answer is kept with the run, and the steps after it follow it: after a no they end as they do when the gate says no.
 
     Parameters
     ----------
@@ -39,33 +46,72 @@ class ApproveChallengerOperator(ApprovalOperator):
         The answer of the plan step.
     """
 
-    template_fields: Sequence[str] = (*ApprovalOperator.template_fields, "run")
+    template_fields: Sequence[str] = (*HITLOperator.template_fields, "run")
 
     def __init__(self, *, spec: ModelSpec, approval: Approval, run: Any, **kwargs: Any) -> None:
         kwargs.setdefault("retries", 2)
         super().__init__(
             subject=f"Promote the challenger of {spec.model}?",
-            defaults=self.REJECT,
+            options=[APPROVE, REJECT],
+            defaults=REJECT,
             response_timeout=approval.timeout,
             assigned_users=[{"id": name, "name": name} for name in approval.approvers] or None,
-            **kwargs,
+            **{**kwargs, "params": _form()},  # Airflow has put the DAG's own into them
         )
         self.spec = spec
         self.run = run
 
     def execute(self, context: Context) -> Any:
         """Ask, or go on at once where the gate promotes nothing or no rule wants a person."""
-        try:
+        with _told():
             asked = question(self.spec, planned_run(self.run), ContinuousTrainingHook().get_conn())
-        except Permanent as error:
-            raise AirflowFailException(str(error)) from error
-        except Transient as error:
-            raise AirflowException(str(error)) from error
         if asked is None:
             self.log.info("nobody needs to approve")
             return {"asked": False}
         self.body = page(asked)
         return super().execute(context)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Keep the answer with the name of whoever gave it, and return it."""
+        answer = _answer(super().execute_complete(context, event))
+        with _told():
+            record_answer(self.spec, planned_run(self.run), ContinuousTrainingHook().get_conn(), answer)
+        self.log.info(answer.text)
+        return {"asked": True, **answer.model_dump()}
+
+
+def _form() -> dict[str, Param]:
+    """Return the fields in which a person answers, beside the two buttons."""
+    return {
+        WHY: Param(
+            "",
+            type="string",
+            maxLength=500,
+            title="Reason",
+            description="Why; kept in the ledger with your name.",
+            source="task",
+        )
+    }
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except Permanent as error:
+        raise AirflowFailException(str(error)) from error
+    except Transient as error:
+        raise AirflowException(str(error)) from error
+
+
+def _answer(told: Mapping[str, Any]) -> Answer:
+    """Return what Airflow took as the answer; nobody is named where the time was over."""
+    user = told["responded_by_user"]
+    if user is None:
+        return Answer(approved=False)
+    by = user["id"] if user["name"] in {user["id"], ""} else f"{user['name']} ({user['id']})"
+    why = str(told["params_input"].get(WHY) or "").strip()
+    return Answer(approved=told["chosen_options"] == [APPROVE], by=by, reason=why)
 
 
 def page(asked: Question) -> str:

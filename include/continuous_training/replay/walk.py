@@ -41,7 +41,9 @@ def walk(spec: ModelSpec, settings: Settings, *, start: datetime, end: datetime)
     DataInvalid
         The first training failed, or its gate refused: there is no champion to go on with.
     """
-    spec = spec.model_copy(update={"causes": Causes(when="never")})  # no policy asks why, and nobody reads it here
+    # No policy asks why, nobody reads it here, and no person is there to approve.
+    promotion = spec.promotion.model_copy(update={"approval": "never"})
+    spec = spec.model_copy(update={"causes": Causes(when="never"), "promotion": promotion})
     ledger = Ledger(settings.ledger)
     if ledger.champion(spec.model) is None:
         request = Request(

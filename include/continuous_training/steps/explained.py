@@ -14,6 +14,7 @@ from continuous_training.ledger import Champion, DecisionRecord, Episode, Rollou
 from continuous_training.reports import ModelCard
 from continuous_training.reports.card import Change
 from continuous_training.steps import TRAIN_STEPS
+from continuous_training.steps.approval import APPROVE
 
 NAMED = 5
 """Windows that a refusal names."""
@@ -146,7 +147,7 @@ def _decision(ledger: Ledger, record: RunRecord) -> DecisionRecord | None:
 
 def _manifests(store: Store, key: str, notes: list[str]) -> dict[str, dict[str, Any]]:
     found = {}
-    for step in (*TRAIN_STEPS, "rollout"):
+    for step in (*TRAIN_STEPS, APPROVE, "rollout"):
         try:
             manifest = store.read_manifest(key, step)
         except ContinuousTrainingError as error:

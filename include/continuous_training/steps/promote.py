@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from continuous_training.core.decisions import GateVerdict, Outcome
+from continuous_training.core.decisions import GateVerdict
 from continuous_training.core.errors import Conflict, UsageError
 from continuous_training.ledger import Ledger
+from continuous_training.steps.approval import judged
 from continuous_training.steps.context import Context, Output
 from continuous_training.steps.projection import project_registry
 
@@ -31,18 +32,20 @@ def settle(context: Context) -> dict[str, object]:
     run = context.run
     ledger = Ledger(context.settings.ledger)
     verdict = GateVerdict.model_validate_json(context.read("evaluate", "verdict"))
-    outcome, text = gate_outcome(run, verdict)
+    outcome, text, answer = judged(context, verdict)
     if outcome == "promoted" and context.spec.rollout is not None and run.champion is not None:
         outcome, text = _after_rollout(ledger, run, text)
     now = datetime.now(UTC)
     if outcome == "promoted":
-        _promote(context, ledger, verdict, now)
+        reason = run.reason.text if run.reason else ""
+        told = verdict.model_copy(update={"text": text})
+        _promote(context, ledger, told, f"{reason} ({answer.text})" if answer else reason, now)
     else:
         ledger.finish_run(run.key, outcome, text, now=now)
     return {"outcome": outcome, "text": text, "verdict": verdict.outcome.value}
 
 
-def _promote(context: Context, ledger: Ledger, verdict: GateVerdict, now: datetime) -> None:
+def _promote(context: Context, ledger: Ledger, verdict: GateVerdict, reason: str, now: datetime) -> None:
     run = context.run
     try:
         ledger.promote(
@@ -51,23 +54,13 @@ def _promote(context: Context, ledger: Ledger, verdict: GateVerdict, now: dateti
             bundle=context.manifest("train")["outputs"]["bundle"],
             data_cutoff=run.window.end,
             fence_seen=run.fence,
-            reason=run.reason.text if run.reason else "",
+            reason=reason,
             verdict=verdict,
             now=now,
         )
     except Conflict as error:
         ledger.finish_run(run.key, "stale", str(error), now=now)
         raise
-
-
-def gate_outcome(run: Run, verdict: GateVerdict) -> tuple[RunOutcome, str]:
-    """Return what the gate's verdict comes to for a run, and why."""
-    forced = run.force and verdict.outcome is Outcome.INCONCLUSIVE
-    if verdict.outcome is not Outcome.PASS and not forced:
-        return "kept", verdict.text
-    if run.dry_run:
-        return "dry_run", f"dry run: would promote. {verdict.text}"
-    return "promoted", f"forced: {verdict.text}" if forced else verdict.text
 
 
 def _after_rollout(ledger: Ledger, run: Run, text: str) -> tuple[RunOutcome, str]:

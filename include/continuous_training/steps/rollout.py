@@ -16,8 +16,8 @@ from continuous_training.core.rollout import RolloutSeen, RolloutVerdict
 from continuous_training.core.window import Window
 from continuous_training.deployers.base import Release
 from continuous_training.ledger import Ledger
+from continuous_training.steps.approval import judged
 from continuous_training.steps.context import Context, Output
-from continuous_training.steps.promote import gate_outcome
 from continuous_training.trainers.bundle import load_description, score_bounds
 
 if TYPE_CHECKING:
@@ -36,12 +36,12 @@ OUTCOME = "label"
 def do(context: Context) -> Output:
     """Look once: begin, judge what was seen, go a step further or end. The facts say `watch` while it goes on.
 
-    Without a champion there is nobody to answer meanwhile, and a challenger that the gate refused meets no requests: the answer
-    is then `none`.
+    Without a champion there is nobody to answer meanwhile, and a challenger that the gate or a person refused meets no
+    requests: the answer is then `none`.
     """
     spec, run = context.spec, context.run
     verdict = GateVerdict.model_validate_json(context.read("evaluate", "verdict"))
-    outcome, why = gate_outcome(run, verdict)
+    outcome, why, _ = judged(context, verdict)
     if spec.rollout is None or run.champion is None or outcome != "promoted":
         return Output(facts={"answer": "none", "text": why if outcome != "promoted" else "nobody answers beside it"})
     ledger = Ledger(context.settings.ledger)

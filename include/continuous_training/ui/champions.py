@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 EventKind = Literal["promotion", "rollback", "refusal", "failure", "episode", "rollout"]
 MOST_RUNS = 200
-_REFUSED = {"kept": "refusal", "stale": "refusal", "failed": "failure"}
+_ENDED: dict[str | None, tuple[EventKind, str]] = {
+    "kept": ("refusal", "A challenger was refused"),
+    "stale": ("refusal", "A challenger came too late"),
+    "failed": ("failure", "A run failed"),
+}
+_ROLLOUTS = {"watch": "A rollout goes on", "promote": "A rollout passed", "reject": "A rollout was rejected"}
 
 
 class Event(Frozen):
@@ -84,20 +89,10 @@ def _champions(served: list[Served]) -> Iterator[Event]:
 
 def _runs(ledger: Ledger, model: str) -> Iterator[Event]:
     for record in ledger.runs(model, MOST_RUNS):
-        kind = _REFUSED.get(record.outcome or "")
-        if record.run.kind == "train" and kind is not None:
-            titles = {
-                "kept": "A challenger was refused",
-                "stale": "A challenger came too late",
-                "failed": "A run failed",
-            }
-            yield Event(
-                at=record.finished_at or record.began_at,
-                kind=kind,
-                title=titles[record.outcome or ""],
-                text=record.text,
-                run_key=record.run.key,
-            )
+        if record.run.kind == "train" and record.outcome in _ENDED:
+            kind, title = _ENDED[record.outcome]
+            at = record.finished_at or record.began_at
+            yield Event(at=at, kind=kind, title=title, text=record.text, run_key=record.run.key)
 
 
 def _episodes(ledger: Ledger, model: str) -> Iterator[Event]:
@@ -119,9 +114,7 @@ def _rollout(ledger: Ledger, model: str) -> Iterator[Event]:
             at=record.started,
             until=record.step_started if record.ended else None,
             kind="rollout",
-            title={"watch": "A rollout goes on", "promote": "A rollout passed", "reject": "A rollout was rejected"}[
-                record.answer
-            ],
+            title=_ROLLOUTS[record.answer],
             text=record.text,
             run_key=record.run_key,
         )

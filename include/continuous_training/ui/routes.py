@@ -35,8 +35,8 @@ from continuous_training.ui import champions, drift, models
 
 PREFIX = links.PAGES
 STATIC = Path(__file__).parent / "static"
-FILES = {path.name: path for path in STATIC.iterdir()}
 TYPES = {".js": "text/javascript", ".svg": "image/svg+xml"}
+FILES = {path.name: path for path in STATIC.iterdir() if path.suffix in TYPES}
 OFFLINE = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'; sandbox"
 """A report runs nothing and fetches nothing, whatever is in it."""
 
@@ -122,9 +122,16 @@ def show_champions(request: Request, dag_id: str) -> Response:
 def show_decision(request: Request, dag_id: str, key: Key) -> Response:
     """Return why a run ran, and what came of it."""
     settings, model = _settings(), _model(dag_id)
-    found = explained.explain_run(_ledger(settings.ledger), Store(settings.artefacts), model, key)
+    ledger = _ledger(settings.ledger)
+    found = explained.explain_run(ledger, Store(settings.artefacts), model, key)
     spec = models.model_file(Path(settings.models) / f"{model}.yaml")
-    leads_to = links.result_links(configured_registry_page(), spec, found.facts.get("promote", {})) if spec else {}
+    facts = found.facts.get("promote", {})
+    # its number is another one where it was deleted in MLflow and registered again
+    shown = next(
+        (one.registry_version for one in ledger.history(model) if one.run_key == key and one.registry_version), None
+    )
+    facts = facts | ({"registry_version": shown} if shown else {})
+    leads_to = links.result_links(configured_registry_page(), spec, facts) if spec else {}
     return _answer(request, found, links=leads_to)
 
 

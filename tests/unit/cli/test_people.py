@@ -326,7 +326,7 @@ def test_a_deployment_that_is_well_has_only_findings_that_say_so(ct: Ct, model: 
     code, found = findings(ct)
     assert code == 0, found
     assert {name for name, each in found.items() if each["state"] == "ok"} == {
-        "versions", "home", "model files", "ledger", "clock", "artefacts", "registry", "m: data",
+        "versions", "home", "model files", "ledger", "clock", "artefacts", "registry", "champions", "m: data",
     }  # fmt: skip
     assert found["m: licences"]["state"] == "note"
     assert "Business Source License" in found["m: licences"]["text"]
@@ -378,7 +378,9 @@ def test_a_ledger_and_a_home_that_may_not_be_written_are_found(
     monkeypatch.setattr("continuous_training.cli.doctor.Registry.aliases", lambda *_: {})
     code, found = findings(ct)
     assert code == 7
-    assert {name for name, each in found.items() if each["state"] == "down"} == {"ledger", "clock", "artefacts"}
+    assert {name for name, each in found.items() if each["state"] == "down"} == {
+        "ledger", "clock", "artefacts", "champions",
+    }  # fmt: skip
     assert doctor._home(deployment.home / "a-file")[0] == "wrong"
 
 

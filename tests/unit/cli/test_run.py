@@ -47,15 +47,37 @@ def test_what_is_inconclusive_is_promoted_by_force_only(
     assert (said.code, json.loads(said.out)["outcome"]) == (code, outcome)
 
 
+ASKS = {"trainer": {**TRAINER, "rounds": 9}, "promotion": {**PROMOTION, "margin": -0.2, "approval": "always"}}
+
+
 def test_nothing_is_promoted_where_a_person_must_approve_and_none_is_there(
     ct: Ct, model: Ct, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model(trainer={**TRAINER, "rounds": 9}, promotion={**PROMOTION, "margin": -0.2, "approval": "always"})
+    model(**ASKS)
     monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
     said = ct("run", "train", "m", "--json")
-    assert (said.code, json.loads(said.out)["outcome"]) == (0, "dry_run")
-    assert "not approved: nothing is promoted" in said.err
+    facts = json.loads(said.out)
+    assert (said.code, facts["outcome"], facts["text"]) == (3, "kept", "not approved: nobody answered")
+    assert "a person must approve: every promotion" in said.err
     assert deployment.ledger.champion("m").fence == 1
+
+
+@pytest.mark.parametrize(("word", "code", "verb"), [("y", 0, "approved"), ("", 3, "rejected")])
+def test_whoever_sits_at_the_terminal_answers_with_a_reason(
+    ct: Ct, model: Ct, deployment: Deployment, monkeypatch: pytest.MonkeyPatch, word: str, code: int, verb: str
+) -> None:
+    model(**ASKS)
+    answers = iter((word, " seen it "))
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda _: next(answers))
+    monkeypatch.setattr("getpass.getuser", lambda: "ann")
+    said = ct("run", "train", "m", "--json")
+    facts = json.loads(said.out)
+    assert said.code == code
+    assert f"{verb} by ann: seen it" in facts["text"]
+    told = ct("explain", facts["run"][:12]).out
+    assert told.count(f"{verb} by ann: seen it") >= 2  # how it ended, and what the person said
+    assert deployment.ledger.champion("m").fence == 2 - (code > 0)
 
 
 def test_invalid_data_end_with_4_and_the_run_is_remembered_as_failed(ct: Ct, model: Ct, deployment: Deployment) -> None:

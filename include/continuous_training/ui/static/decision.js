@@ -11,8 +11,8 @@ async function explained(dagId, runId) {
   try {
     value = (await readAirflow(at)).value;
   } catch (error) {
-    if (error instanceof Refused) throw new Refused(`The task ${task} has not answered yet, so nothing is decided (${error.message}).`);
-    throw error;
+    if (error.status !== 404) throw error;
+    throw new Refused(`The task ${task} has not answered yet, so nothing is decided (${error.message}).`);
   }
   const answer = typeof value === "string" ? JSON.parse(value) : value;
   if (task === "roll_back") return { rollback: answer.facts };
@@ -158,7 +158,7 @@ function Gate({ verdict }) {
         key: index,
         cells: [
           plain(rule.name), h(Mark, { word: rule.outcome }), number(rule.value),
-          rule.low === null ? "–" : `${number(rule.low)} to ${number(rule.high)}`, number(rule.limit), plain(rule.text),
+          interval(rule), number(rule.limit), plain(rule.text),
         ],
       })),
     }),
@@ -169,7 +169,7 @@ function Comparison({ comparison }) {
   const { challenger, champion, difference, metrics, slices } = comparison;
   const estimate = (name, each) => ({
     key: name,
-    cells: [name, number(each.value), each.low === null ? plain(each.note) : `${number(each.low)} to ${number(each.high)}`],
+    cells: [name, number(each.value), interval(each)],
   });
   return h(
     Part,
@@ -194,8 +194,7 @@ function Comparison({ comparison }) {
           rows: slices.slice(0, 100).map((slice) => ({
             key: `${slice.column}=${slice.value}`,
             cells: [
-              `${plain(slice.column)} = ${plain(slice.value)}`, number(slice.rows), number(slice.difference.value),
-              slice.difference.low === null ? plain(slice.difference.note) : `${number(slice.difference.low)} to ${number(slice.difference.high)}`,
+              `${plain(slice.column)} = ${plain(slice.value)}`, number(slice.rows), number(slice.difference.value), interval(slice.difference),
             ],
           })),
         })),
@@ -214,6 +213,7 @@ function Links({ links }) {
 
 function Explained({ found, dagId }) {
   const { record, rollout } = found;
+  const { approve: answer } = found.facts;
   const links = Object.entries(found.links).filter(([, href]) => /^https?:\/\//.test(href));
   if (found.has_card) links.unshift(["Model card", own(dagId, "card", { key: record.run.key })]);
   return h(
@@ -229,6 +229,9 @@ function Explained({ found, dagId }) {
     found.verdict && h(Gate, { verdict: found.verdict }),
     found.comparison && h(Comparison, { comparison: found.comparison }),
     found.comparison?.groups.length > 0 && h(Groups, { ...found.comparison, who: "challenger" }),
+    answer &&
+      h(Part, { title: "What a person said" },
+        h(UI.HStack, { align: "start" }, h(Mark, { word: answer.approved ? "approved" : "rejected" }), h(UI.Text, null, plain(answer.text)))),
     rollout &&
       h(Part, { title: "How it met real requests" },
         h(UI.HStack, { mb: 2, align: "start" }, h(Mark, { word: rollout.answer }), h(UI.Text, null, plain(rollout.text))),

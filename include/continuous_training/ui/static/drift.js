@@ -1,6 +1,7 @@
 // The tab Drift of a DAG: columns by windows, and one column's values beside the reference's.
 import {
-  Mark, Note, Overlay, Page, Part, QualityLine, Shown, Table, UI, colours, day, h, modelOf, number, plain, read, useData, useState,
+  Mark, Note, Overlay, Page, Pager, Part, QualityLine, Search, Shown, Table, UI, colours, day, h, modelOf, number, plain, read, useData,
+  useState,
 } from "./parts.js";
 
 const PAGE = 50;
@@ -122,16 +123,13 @@ function Drift({ dagId }) {
   const [offset, setOffset] = useState(0);
   const [chosen, choose] = useState(null);
   const state = useData(() => read(`dags/${dagId}/drift`, { search, offset, limit: PAGE }), [dagId, search, offset]);
-  const field = h(UI.Input, {
-    placeholder: "Search columns", "aria-label": "Search columns", value: search, maxW: "16rem", size: "sm",
-    onChange: (event) => {
-      setSearch(event.target.value);
-      setOffset(0);
-    },
-  });
+  const find = (text) => {
+    setSearch(text);
+    setOffset(0);
+  };
   return h(
     Page,
-    { title: "Drift", note: `Each look at ${plain(modelOf(dagId))}, oldest to newest`, actions: field },
+    { title: "Drift", note: `Each look at ${plain(modelOf(dagId))}, oldest to newest`, actions: h(Search, { label: "Search columns", value: search, set: find }) },
     h(Shown, { state }, (map) =>
       h(
         UI.Box,
@@ -142,12 +140,8 @@ function Drift({ dagId }) {
           h(Part, { title: "Columns by windows", note: "How far each column lies from its reference. ! is beyond the threshold, hatched could not be measured. Choose a square to see its values." },
             h(UI.Flex, { gap: 8, wrap: "wrap", align: "start" },
               h(UI.Box, { maxW: "100%" }, h(HeatMap, { map, chosen, choose })),
-              chosen && h(UI.Box, { flex: "1 1 420px", minW: 0, "aria-live": "polite" }, h(Detail, { dagId, chosen })))),
-        map.total > PAGE &&
-          h(UI.HStack, { mb: 4, gap: 3 },
-            h(UI.Button, { size: "sm", variant: "outline", disabled: offset === 0, onClick: () => setOffset(offset - PAGE) }, "Before"),
-            h(UI.Text, { "aria-live": "polite" }, `${offset + 1} to ${Math.min(offset + PAGE, map.total)} of ${map.total} columns`),
-            h(UI.Button, { size: "sm", variant: "outline", disabled: offset + PAGE >= map.total, onClick: () => setOffset(offset + PAGE) }, "Next")),
+              chosen && h(UI.Box, { flex: "1 1 420px", minW: 0, "aria-live": "polite" }, h(Detail, { key: `${chosen.name} ${chosen.window.end}`, dagId, chosen })))),
+        h(Pager, { offset, step: PAGE, total: map.total, what: " columns", move: setOffset }),
         map.lines.length > 0 &&
           h(Part, { title: "Quality of the champion", note: "Blue is its interval, the dashed line the limit of the model file" },
             h(UI.SimpleGrid, { minChildWidth: "360px", gap: 4 },

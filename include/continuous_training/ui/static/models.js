@@ -1,7 +1,8 @@
 // The page Models: every model at a glance, and what people do with one.
+import { Actions, DIALOGS } from "./actions.js";
 import {
-  DriftBars, Mark, Note, Page, QualityLine, RouterLink, Shown, Table, UI, day, duration, h, minute, number, plain, read, readAirflow,
-  trigger, useData, useId, useState,
+  DriftBars, Mark, Note, Page, Pager, QualityLine, RouterLink, Search, Shown, Table, UI, day, duration, h, minute, number, plain, read,
+  useData, useState,
 } from "./parts.js";
 
 const PAGE = 25;
@@ -53,161 +54,18 @@ function Standing({ row }) {
   );
 }
 
-function Frame({ title, onClose, foot, children }) {
-  return h(
-    UI.Dialog.Root,
-    { open: true, onOpenChange: (change) => change.open || onClose() },
-    h(
-      UI.Portal,
-      null,
-      h(UI.Dialog.Backdrop),
-      h(
-        UI.Dialog.Positioner,
-        null,
-        h(
-          UI.Dialog.Content,
-          null,
-          h(UI.Dialog.Header, null, h(UI.Dialog.Title, null, title)),
-          h(UI.Dialog.Body, null, children),
-          h(UI.Dialog.Footer, null, foot),
-        ),
-      ),
-    ),
-  );
-}
-
-// Everything that changes a model asks for a reason, and goes through Airflow's own API and permissions.
-function Ask({ title, text, children, ready, act, onClose }) {
-  const [reason, setReason] = useState("");
-  const [state, setState] = useState({});
-  const field = useId();
-  const confirm = () => {
-    setState({ busy: true });
-    act(reason.trim()).then((run) => setState({ run }), (error) => setState({ error }));
-  };
-  const foot = h(
-    UI.HStack,
-    null,
-    h(UI.Button, { variant: "outline", onClick: onClose }, state.run ? "Close" : "Cancel"),
-    !state.run && h(UI.Button, { onClick: confirm, disabled: !reason.trim() || !ready || state.busy, loading: state.busy }, title),
-  );
-  return h(
-    Frame,
-    { title, onClose, foot },
-    h(UI.Text, { mb: 3 }, text),
-    children,
-    h("label", { htmlFor: field }, "Reason (kept for ever in the ledger)"),
-    h(UI.Textarea, {
-      id: field, value: reason, maxLength: 500, autoFocus: true, required: true, mt: 1,
-      onChange: (event) => setReason(event.target.value),
-    }),
-    state.error && h(UI.Box, { mt: 3 }, h(Note, { status: "error" }, plain(state.error.message))),
-    state.run &&
-      h(
-        UI.Box,
-        { mt: 3 },
-        h(Note, { status: "success" }, "Asked for: ",
-          h(RouterLink, { to: `/dags/${state.run.dag_id}/runs/${encodeURIComponent(state.run.dag_run_id)}` }, "open the run")),
-      ),
-  );
-}
-
-function Retrain({ model, onClose }) {
-  return h(Ask, {
-    title: `Retrain ${model}`, ready: true, onClose,
-    text: "A challenger is trained on the newest data. It replaces the champion only where the gate finds it better.",
-    act: (reason) => trigger(`${model}.train`, { reason }),
-  });
-}
-
-function RollBack({ model, onClose }) {
-  const [version, setVersion] = useState("");
-  const state = useData(() => read(`dags/${model}.train/champions`), [model]);
-  const field = useId();
-  const [now, ...before] = state.data?.served ?? [];
-  const versions = [...new Map(before.filter((one) => one.version !== now.version).map((one) => [one.version, one])).values()];
-  return h(
-    Ask,
-    {
-      title: `Roll back ${model}`, ready: version !== "", onClose,
-      text: now ? `Version ${now.version} is the champion. An earlier one becomes it again, as a step forward.` : "",
-      act: (reason) => trigger(`${model}.rollback`, { version: Number(version), reason }),
-    },
-    h(Shown, { state }, () =>
-      versions.length
-        ? h(
-            UI.Box,
-            { mb: 3 },
-            h("label", { htmlFor: field }, "Version"),
-            h(
-              UI.NativeSelect.Root,
-              { mt: 1 },
-              h(
-                UI.NativeSelect.Field,
-                { id: field, value: version, onChange: (event) => setVersion(event.target.value) },
-                h("option", { value: "" }, "choose one"),
-                versions.map((one) =>
-                  h("option", { key: one.version, value: one.version }, `${one.version}, champion from ${minute(one.since)}`),
-                ),
-              ),
-              h(UI.NativeSelect.Indicator),
-            ),
-          )
-        : h(Note, { status: "warning" }, "No other version was ever the champion, so there is nothing to go back to."),
-    ),
-  );
-}
-
-// What waits for a person: Airflow's own page shows before and after, and takes the answer.
-function Approve({ model, onClose }) {
-  const state = useData(
-    () => readAirflow(`dags/${model}.train/dagRuns/~/hitlDetails`, { response_received: false, limit: 10 }),
-    [model],
-  );
-  return h(
-    Frame,
-    { title: `Approve for ${model}`, onClose, foot: h(UI.Button, { variant: "outline", onClick: onClose }, "Close") },
-    h(Shown, { state }, ({ hitl_details: waiting }) =>
-      waiting.length
-        ? waiting.map(({ task_instance: task, subject }) =>
-            h(UI.Text, { key: task.id },
-              h(RouterLink, {
-                to: `/dags/${task.dag_id}/runs/${encodeURIComponent(task.dag_run_id)}/tasks/${task.task_id}/required_actions`,
-              }, plain(subject))))
-        : "Nothing waits for a person now."),
-  );
-}
-
-const DIALOGS = { retrain: Retrain, approve: Approve, rollback: RollBack };
-
-function Actions({ row, open }) {
-  const button = (what, word) =>
-    h(UI.Button, { size: "xs", variant: "outline", onClick: () => open({ what, model: row.model }), "aria-label": `${word} ${row.model}` }, word);
-  return h(
-    UI.Wrap,
-    { gap: 1 },
-    button("retrain", "Retrain"),
-    row.asks && button("approve", "Approve"),
-    row.version !== null && button("rollback", "Roll back"),
-  );
-}
-
 function Models() {
   const [search, setSearch] = useState("");
   const [offset, setOffset] = useState(0);
   const [dialog, setDialog] = useState(null);
   const state = useData(() => read("models", { search, offset, limit: PAGE }), [search, offset]);
-  const total = state.data?.total ?? 0;
-  const search_field = h(UI.Input, {
-    placeholder: "Search", "aria-label": "Search models", value: search, maxW: "16rem", size: "sm",
-    onChange: (event) => {
-      setSearch(event.target.value);
-      setOffset(0);
-    },
-  });
+  const find = (text) => {
+    setSearch(text);
+    setOffset(0);
+  };
   return h(
     Page,
-    { title: "Models", note: "Each model file of this deployment: what serves, how it fares, and why.", actions: search_field },
+    { title: "Models", note: "Each model file of this deployment: what serves, how it fares, and why.", actions: h(Search, { label: "Search models", value: search, set: find }) },
     h(Shown, { state }, ({ models }) =>
       models.length
         ? h(Table, {
@@ -234,14 +92,7 @@ function Models() {
           })
         : h(Note, null, search ? "No model has this in its name." : "No model yet: write a model file, or ask for the right to see its DAG."),
     ),
-    total > PAGE &&
-      h(
-        UI.HStack,
-        { mt: 3, gap: 3 },
-        h(UI.Button, { size: "sm", variant: "outline", disabled: offset === 0, onClick: () => setOffset(offset - PAGE) }, "Before"),
-        h(UI.Text, { "aria-live": "polite" }, `${offset + 1} to ${Math.min(offset + PAGE, total)} of ${total}`),
-        h(UI.Button, { size: "sm", variant: "outline", disabled: offset + PAGE >= total, onClick: () => setOffset(offset + PAGE) }, "Next"),
-      ),
+    h(Pager, { offset, step: PAGE, total: state.data?.total ?? 0, move: setOffset }),
     dialog && h(DIALOGS[dialog.what], { model: dialog.model, onClose: () => { setDialog(null); state.reload(); } }),
   );
 }

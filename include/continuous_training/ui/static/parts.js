@@ -1,11 +1,16 @@
 // What every page is made of: React and Chakra UI of the Airflow around it, what is read, and the small pictures.
-export const { createElement: h, Fragment, useCallback, useEffect, useId, useMemo, useState } = globalThis.React;
+export const { createElement: h, useCallback, useEffect, useId, useState } = globalThis.React;
 export const UI = globalThis.ChakraUI;
 export const { Link: RouterLink } = globalThis.ReactRouterDOM;
 
 const address = (path) => new URL(path, document.baseURI);
 
-export class Refused extends Error {}
+export class Refused extends Error {
+  constructor(message, status) {
+    super(message);
+    this.status = status;
+  }
+}
 
 async function answer(response) {
   if (response.ok) return response.json();
@@ -17,25 +22,26 @@ async function answer(response) {
     // not JSON: the status line says it
   }
   const words = { 401: "You are not logged in.", 403: "You may not see or do this: ask whoever runs this Airflow." };
-  throw new Refused(words[response.status] ?? detail);
+  throw new Refused(words[response.status] ?? detail, response.status);
 }
 
 const query = (parameters) =>
   new URLSearchParams(Object.entries(parameters).filter(([, value]) => value !== undefined && value !== "")).toString();
 
-export const read = (path, parameters = {}) =>
-  fetch(address(`continuous-training/pages/${path}?${query(parameters)}`), { credentials: "same-origin" }).then(answer);
+const silent = () => {
+  throw new Refused("Airflow did not answer: look whether it runs and you are connected, and try again.");
+};
 
-export const readAirflow = (path, parameters = {}) =>
-  fetch(address(`api/v2/${path}?${query(parameters)}`), { credentials: "same-origin" }).then(answer);
+const ask = (path, options = {}) => fetch(address(path), { credentials: "same-origin", ...options }).then(answer, silent);
 
-export const trigger = (dagId, conf) =>
-  fetch(address(`api/v2/dags/${encodeURIComponent(dagId)}/dagRuns`), {
-    method: "POST",
-    credentials: "same-origin",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ logical_date: null, conf }),
-  }).then(answer);
+export const read = (path, parameters = {}) => ask(`continuous-training/pages/${path}?${query(parameters)}`);
+
+export const readAirflow = (path, parameters = {}) => ask(`api/v2/${path}?${query(parameters)}`);
+
+export const send = (method, path, body) =>
+  ask(`api/v2/${path}`, { method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+
+export const trigger = (dagId, conf) => send("POST", `dags/${encodeURIComponent(dagId)}/dagRuns`, { logical_date: null, conf });
 
 // Read again whenever what it depends on changes; an older answer that comes late is not shown.
 export function useData(get, depends) {
@@ -91,13 +97,13 @@ export const colours = {
 };
 
 const PALETTES = {
-  pass: "green", promoted: "green", promote: "green", promotion: "green", quiet: "gray", no: "gray", decided: "gray",
-  fail: "red", failed: "red", failure: "red", reject: "red", fired: "orange", yes: "orange", kept: "yellow", refusal: "yellow",
+  pass: "green", approved: "green", promoted: "green", promote: "green", promotion: "green", quiet: "gray", no: "gray", decided: "gray",
+  fail: "red", failed: "red", failure: "red", reject: "red", rejected: "red", fired: "orange", yes: "orange", kept: "yellow", refusal: "yellow",
   stale: "yellow", inconclusive: "yellow", rollback: "purple", watch: "blue", rollout: "blue", episode: "orange", dry_run: "gray",
 };
 
 export const Mark = ({ word, palette }) =>
-  h(UI.Badge, { colorPalette: palette ?? PALETTES[word] ?? "gray", variant: "subtle" }, plain(word).replace("_", " "));
+  h(UI.Badge, { colorPalette: palette ?? PALETTES[word] ?? "gray", variant: "subtle" }, plain(word).replaceAll("_", " "));
 
 export function Page({ title, note, children, actions }) {
   return h(
@@ -130,7 +136,24 @@ export const Note = ({ status = "info", children }) =>
 // The state of what is read, until there is something to show.
 export function Shown({ state, children }) {
   if (state.error) return h(Note, { status: "error" }, plain(state.error.message));
-  return state.data === undefined ? h(Loading) : children(state.data);
+  if (state.data === undefined) return h(Loading);
+  return h("div", { "aria-busy": Boolean(state.loading) }, children(state.data));
+}
+
+export const Search = ({ label, value, set }) =>
+  h(UI.Input, { placeholder: label, "aria-label": label, value, maxW: "16rem", size: "sm", onChange: (event) => set(event.target.value) });
+
+// Steps through what comes in parts; nothing where all of it is shown.
+export function Pager({ offset, step, total, what = "", move }) {
+  if (total <= step) return null;
+  const button = (word, to, disabled) => h(UI.Button, { size: "sm", variant: "outline", disabled, onClick: () => move(to) }, word);
+  return h(
+    UI.HStack,
+    { my: 3, gap: 3 },
+    button("Before", offset - step, offset === 0),
+    h(UI.Text, { "aria-live": "polite" }, `${offset + 1} to ${Math.min(offset + step, total)} of ${total}${what}`),
+    button("Next", offset + step, offset + step >= total),
+  );
 }
 
 export function Table({ caption, heads, rows }) {
