@@ -64,7 +64,8 @@ class ModelSpec(Frozen):
     """One model: what it predicts, from which rows, when it is retrained, and when a challenger may replace it."""
 
     model: str = Field(
-        pattern=MODEL_NAME, description="Name of the model; its DAGs are <model>.train and <model>.watch."
+        pattern=MODEL_NAME,
+        description="Name of the model; its DAGs are <model>.train, <model>.watch and <model>.rollback.",
     )
     description: str = Field("", max_length=2000, description="Shown on the DAG page.")
     task: Task

@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import signal
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -130,6 +131,9 @@ def promotions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Promotions]
     with pytest.MonkeyPatch.context() as patch:
         # MLflow is imported and its store opened once, here; no connection may be shared with the forked processes.
         patch.setenv("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
+        # Who is killed tidies nothing up: what it had begun is removed with the rest.
+        (home / "tmp").mkdir()
+        patch.setattr(tempfile, "tempdir", str(home / "tmp"))
         ready = Promotions(home)
         ready.promote(ready.ready(1))
         yield ready

@@ -22,18 +22,6 @@ class AlibiLSDD(AlibiTorchDetector):
 
     kind: Literal["alibi_lsdd"] = "alibi_lsdd"
 
-    def fit(self, reference: pd.DataFrame, features: Features) -> Prepared:
-        """Return a sample of the reference's rows.
-
-        Raises
-        ------
-        MissingExtra
-            PyTorch is not installed.
-        """
-        from continuous_training.detectors import _alibi_joint
-
-        return _alibi_joint.fit_torch(self, reference, features)
-
     def score(self, prepared: Prepared, current: pd.DataFrame, features: Features) -> list[DriftScore]:
         """Ask alibi-detect for the p-value."""
         from continuous_training.detectors import _alibi_joint, _joint

@@ -356,3 +356,15 @@ class AlibiTorchDetector(JointDetector):
             msg = "p-values of permutations cannot be small enough for many values at once; use mmd or classifier with `by`"
             raise ValueError(msg)
         return by
+
+    def fit(self, reference: pd.DataFrame, features: Features) -> Prepared:
+        """Return a sample of the reference's rows.
+
+        Raises
+        ------
+        MissingExtra
+            PyTorch is not installed.
+        """
+        from continuous_training.detectors import _alibi_joint
+
+        return _alibi_joint.fit_torch(self, reference, features)

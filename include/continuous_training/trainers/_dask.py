@@ -14,6 +14,7 @@ from collections import deque
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import cycle, pairwise
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -111,26 +112,31 @@ def started(count: int) -> Iterator[str]:
         The workers do not start.
     """
     security = Security.temporary()
-    try:
-        cluster = LocalCluster(
-            n_workers=count,
-            threads_per_worker=1,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",  # without one its port is 8787, which may be taken
-            scheduler_kwargs={"dashboard": False},
-            memory_limit=None,  # the machine's or the pod's
-            security=security,
-        )
-    except (OSError, RuntimeError, TimeoutError) as error:
-        msg = f"{count} Dask workers did not start on this machine: {error}; ask for fewer workers; a retry may succeed"
-        raise ClusterUnavailable(msg) from error
-    keys = {
-        "distributed.comm.tls.ca-file": security.tls_ca_file,
-        "distributed.comm.tls.client.cert": security.tls_client_cert,
-        "distributed.comm.tls.client.key": security.tls_client_key,
-    }
-    with cluster, dask.config.set(keys):
-        yield cluster.scheduler_address
+    with (
+        TemporaryDirectory(prefix="ct-dask-", ignore_cleanup_errors=True) as folder,
+        # Else Dask takes a folder for scratch that it leaves to the machine, and imports modules from.
+        dask.config.set({"temporary-directory": folder}),
+    ):
+        try:
+            cluster = LocalCluster(
+                n_workers=count,
+                threads_per_worker=1,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",  # without one its port is 8787, which may be taken
+                scheduler_kwargs={"dashboard": False},
+                memory_limit=None,  # the machine's or the pod's
+                security=security,
+            )
+        except (OSError, RuntimeError, TimeoutError) as error:
+            msg = f"{count} Dask workers did not start on this machine: {error}; ask for fewer workers; a retry may succeed"
+            raise ClusterUnavailable(msg) from error
+        keys = {
+            "distributed.comm.tls.ca-file": security.tls_ca_file,
+            "distributed.comm.tls.client.cert": security.tls_client_cert,
+            "distributed.comm.tls.client.key": security.tls_client_key,
+        }
+        with cluster, dask.config.set(keys):
+            yield cluster.scheduler_address
 
 
 @contextmanager

@@ -5,12 +5,14 @@ import signal
 import socket
 import ssl
 import sys
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import dask
 import numpy as np
 import psutil
 import pytest
@@ -49,9 +51,10 @@ def alone(given: LightGBM) -> LightGBM:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[LocalCluster]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
     """Give two workers that somebody else started."""
-    with LocalCluster(**TWO) as started:
+    folder = str(tmp_path_factory.mktemp("workers"))
+    with dask.config.set({"temporary-directory": folder}), LocalCluster(**TWO) as started:
         yield started
 
 
@@ -165,6 +168,15 @@ def test_workers_that_are_started_here_listen_on_loopback_and_to_whoever_has_the
             stranger.wrap_socket(plain) as connection,
         ):
             connection.recv(1)
+
+
+def test_workers_that_are_started_here_leave_nothing_on_the_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with _dask.started(1):
+        assert list(tmp_path.iterdir()) != []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_rows_too_few_to_share_are_refused() -> None:
