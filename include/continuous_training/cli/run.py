@@ -84,7 +84,10 @@ def _approved(spec: ModelSpec, planned: Run, settings: Settings) -> bool:
     if asked is None:
         return True
     _say(f"  a person must approve: {cell('; '.join(asked.reasons))}")
-    return sys.stdin.isatty() and input(f"{cell(asked.verdict.text)} Promote it? [y/N] ").strip().lower() == "y"
+    if not sys.stdin.isatty():
+        return False
+    _say(f"  {cell(asked.verdict.text)} Promote it? [y/N]")
+    return sys.stdin.readline().strip().lower() == "y"
 
 
 def _watch(spec: ModelSpec, settings: Settings, options: argparse.Namespace) -> int:

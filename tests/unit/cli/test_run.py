@@ -1,5 +1,6 @@
 """`ct run` does the whole of a training or a watch, and its exit code says how it ended."""
 
+import io
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -45,6 +46,18 @@ def test_what_is_inconclusive_is_promoted_by_force_only(
     model(trainer={**TRAINER, "rounds": 9}, promotion={**PROMOTION, "margin": -0.2, "rows": 5000})
     said = ct("run", "train", "m", "--json", *options)
     assert (said.code, json.loads(said.out)["outcome"]) == (code, outcome)
+
+
+@pytest.mark.parametrize(("answer", "outcome"), [("y\n", "promoted"), ("no\n", "dry_run"), ("", "dry_run")])
+def test_a_person_at_the_terminal_is_asked_beside_the_output(
+    ct: Ct, model: Ct, monkeypatch: pytest.MonkeyPatch, answer: str, outcome: str
+) -> None:
+    model(trainer={**TRAINER, "rounds": 9}, promotion={**PROMOTION, "margin": -0.2, "approval": "always"})
+    monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    said = ct("run", "train", "m", "--json")
+    assert json.loads(said.out)["outcome"] == outcome
+    assert "Promote it? [y/N]" in said.err
 
 
 def test_nothing_is_promoted_where_a_person_must_approve_and_none_is_there(
