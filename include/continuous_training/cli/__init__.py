@@ -70,6 +70,26 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
+    _author_parsers(commands)
+    _run_parser(commands)
+    _replay_parser(commands)
+    _scorecard_parser(commands)
+    _report_parser(commands)
+    _operate_parsers(commands)
+    _package_parser(commands)
+    _manifests_parser(commands)
+    _metrics_parser(commands)
+    _serve_parser(commands)
+    _outcomes_parser(commands)
+
+    step = commands.add_parser(
+        "step", help="do one step of a run (what Airflow tasks and pods call; reads CT_SPEC and CT_RUN)"
+    )
+    step.add_argument("name")
+    return parser
+
+
+def _author_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     lint = commands.add_parser("lint", help="check model files and say what is wrong, where, and what is allowed")
     lint.add_argument("path", nargs="?", help="a model file or a folder of them (default: the models folder)")
     lint.add_argument("--json", action="store_true", help="print what is right and wrong as JSON")
@@ -97,23 +117,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     suggest.add_argument("model")
     suggest.add_argument("--as-of", type=moment, help="use the reference window as it was then (default: newest)")
-
-    _run_parser(commands)
-    _replay_parser(commands)
-    _scorecard_parser(commands)
-    _report_parser(commands)
-    _operate_parsers(commands)
-    _package_parser(commands)
-    _manifests_parser(commands)
-    _metrics_parser(commands)
-    _serve_parser(commands)
-    _outcomes_parser(commands)
-
-    step = commands.add_parser(
-        "step", help="do one step of a run (what Airflow tasks and pods call; reads CT_SPEC and CT_RUN)"
-    )
-    step.add_argument("name")
-    return parser
 
 
 def _run_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
