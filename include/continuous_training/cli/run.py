@@ -8,6 +8,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from continuous_training.cli.explained import in_short
 from continuous_training.cli.models import load_model
 from continuous_training.cli.tables import cell, working
 from continuous_training.core.errors import ContinuousTrainingError, UsageError
@@ -140,17 +141,8 @@ def _step(name: str, spec: ModelSpec, planned: Run, settings: Settings) -> StepR
         record_failure(planned, settings, name, str(error))
         raise
     known = "done before" if result.reused else f"{time.monotonic() - started:.1f} s"
-    _say(f"  {name:<9}{known:>12}  {_summary(result.facts)}")
+    _say(f"  {name:<9}{known:>12}  {in_short(result.facts)}")
     return result
-
-
-def _summary(facts: dict[str, Any]) -> str:
-    for name in ("text", "why", "url"):
-        if facts.get(name):
-            return str(facts[name])
-    return ", ".join(
-        f"{name} {value}" for name, value in facts.items() if isinstance(value, int | float | str) and name != "bundle"
-    )
 
 
 def _say(text: str) -> None:
