@@ -201,7 +201,7 @@ def _rule(rule: PerformanceRule) -> str:
     side, limit = ("above", rule.above) if rule.below is None else ("below", rule.below)
     long = f" in {rule.windows} windows in a row" if rule.windows > 1 else ""
     where = f" where it has at least {rule.rows:,} rows of one {rule.by}" if rule.by else ""
-    return f"{rule.name or rule.metric}: the champion's {rule.metric} {_LINES[rule.line]}{where} is {side} {limit:g}{long}."
+    return f"{rule.signal}: the champion's {rule.metric} {_LINES[rule.line]}{where} is {side} {limit:g}{long}."
 
 
 def _limit(limit: tuple[str, tuple[str, str]]) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from continuous_training import _performance
 from continuous_training._performance import Flags, Floats, Statistic, Truth
 from continuous_training.core.fairness import OTHER, Disparity, Group, GroupScore, Measure
+from continuous_training.core.feedback import share_bounds
 from continuous_training.core.scores import Estimate
 from continuous_training.metrics import Metric
 from continuous_training.performance import FEWEST_ROWS
@@ -76,7 +77,8 @@ def measure(  # noqa: PLR0913 - each is named at the call
     Each group is resampled on its own, as in `performance.estimate`. The interval of a group's metric or rate is for that
     group alone. That of a disparity holds for all groups of its column at once: every difference between two groups lies
     within `c` standard errors of what was found, `c` being the quantile of the greatest such deviation among the
-    resamples, and at least that of the normal distribution.
+    resamples, and at least that of the normal distribution. The interval of a rate is never narrower than Wilson's score
+    interval of so many rows.
 
     Parameters
     ----------
@@ -197,8 +199,11 @@ def _estimate(name: str, number: _Number, confidence: float) -> Estimate:
         note = f"{number.rows} rows are too few for an interval, which needs {FEWEST_ROWS}"
         return Estimate(metric=name, value=number.value, rows=number.rows, note=note)
     tail = (1 - confidence) / 2
-    low, high = np.nanquantile(number.samples, [tail, 1 - tail])
-    return Estimate(metric=name, value=number.value, low=float(low), high=float(high), rows=number.rows)
+    low, high = np.nanquantile(number.samples, [tail, 1 - tail]).tolist()
+    if name in _RATES:  # what never happened in these rows happens in none of their resamples
+        least, most = share_bounds(round(number.value * number.rows), number.rows, confidence)
+        low, high = min(low, least), max(high, most)
+    return Estimate(metric=name, value=number.value, low=low, high=high, rows=number.rows)
 
 
 def _disparities(

@@ -176,6 +176,9 @@ def test_a_rule_for_each_region_and_the_triage_are_told() -> None:
         "- low: the champion's roc_auc on the labels of the window where it has at least 50 rows of one origin is below"
         in text
     )
+    unnamed = _explained(performance=[{"metric": "roc_auc", "below": below} for below in (0.6, 0.5)])
+    for name in ("roc_auc below 0.6", "roc_auc below 0.5"):  # as the decisions and the lists of a policy call them
+        assert f"- {name}: the champion's roc_auc" in unnamed
     assert "the data itself is broken is quarantined" in text
     assert "quarantined" not in _explained(triage=None)
 

@@ -140,6 +140,17 @@ def test_what_never_happened_in_few_rows_is_not_sure_never_to_happen() -> None:
     assert found["demographic_parity"].kept is False
 
 
+def test_a_rate_of_a_group_that_never_happened_has_an_interval_that_says_so() -> None:
+    y, prediction, group = people(90, groups=1)
+    prediction[:] = [0.9, 0.1]
+    [told], _ = measured(y, prediction, group, rows=20)
+    assert told.challenger is not None
+    selected = told.challenger.selection_rate
+    assert selected is not None
+    assert (selected.value, selected.low) == (0.0, 0.0)
+    assert selected.high == pytest.approx(0.0409, abs=1e-4)  # Wilson's bound of 0 in 90
+
+
 def test_without_two_groups_there_is_nothing_to_compare() -> None:
     y, prediction, group = people(300)
     _, found = measured(

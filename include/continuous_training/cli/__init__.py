@@ -9,17 +9,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from datetime import datetime
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from continuous_training.cli.arguments import end_of_window, moment, number, sentence
 from continuous_training.core.errors import ContinuousTrainingError
-from continuous_training.core.window import in_utc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-LONGEST_REASON = 500
+    from collections.abc import Sequence
 
 FILES = (
     "doctor",
@@ -67,55 +64,32 @@ def _dispatch(options: argparse.Namespace) -> int:
     return operate.COMMANDS[options.command](options)
 
 
-def moment(text: str) -> datetime:
-    """Return the moment an ISO 8601 text names; without a zone it is UTC.
-
-    >>> moment("2013-03-01").isoformat()
-    '2013-03-01T00:00:00+00:00'
-    """
-    try:
-        return in_utc(datetime.fromisoformat(text))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time; write 2013-03-01 or 2013-03-01T06:00:00Z") from error
-
-
-def end_of_window(text: str) -> datetime:
-    """Return the end of a window that is written as one, or the moment that is written instead.
-
-    >>> end_of_window("2013-03-01T00:00Z/2013-03-08T00:00Z").isoformat()
-    '2013-03-08T00:00:00+00:00'
-    """
-    return moment(text.rpartition("/")[2])
-
-
-def number(least: int, most: int) -> Callable[[str], int]:
-    """Return a reader of whole numbers from `least` to `most`.
-
-    >>> number(0, 9)("3")
-    3
-    """
-
-    def read(text: str) -> int:
-        if not text.isdecimal() or not least <= int(text) <= most:
-            raise argparse.ArgumentTypeError(f"{text!r} is not allowed; write a whole number from {least} to {most}")
-        return int(text)
-
-    return read
-
-
-def sentence(text: str) -> str:
-    """Return a text that the ledger can keep as a reason."""
-    if len(text) > LONGEST_REASON:
-        raise argparse.ArgumentTypeError(f"{len(text)} characters are too many; write at most {LONGEST_REASON}")
-    return text
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ct", description="Continuous training: retrain when it pays, promote what is better."
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
+    _author_parsers(commands)
+    _run_parser(commands)
+    _replay_parser(commands)
+    _scorecard_parser(commands)
+    _report_parser(commands)
+    _operate_parsers(commands)
+    _package_parser(commands)
+    _manifests_parser(commands)
+    _metrics_parser(commands)
+    _serve_parser(commands)
+    _outcomes_parser(commands)
+
+    step = commands.add_parser(
+        "step", help="do one step of a run (what Airflow tasks and pods call; reads CT_SPEC and CT_RUN)"
+    )
+    step.add_argument("name")
+    return parser
+
+
+def _author_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     lint = commands.add_parser("lint", help="check model files and say what is wrong, where, and what is allowed")
     lint.add_argument("path", nargs="?", help="a model file or a folder of them (default: the models folder)")
     lint.add_argument("--json", action="store_true", help="print what is right and wrong as JSON")
@@ -143,23 +117,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     suggest.add_argument("model")
     suggest.add_argument("--as-of", type=moment, help="use the reference window as it was then (default: newest)")
-
-    _run_parser(commands)
-    _replay_parser(commands)
-    _scorecard_parser(commands)
-    _report_parser(commands)
-    _operate_parsers(commands)
-    _package_parser(commands)
-    _manifests_parser(commands)
-    _metrics_parser(commands)
-    _serve_parser(commands)
-    _outcomes_parser(commands)
-
-    step = commands.add_parser(
-        "step", help="do one step of a run (what Airflow tasks and pods call; reads CT_SPEC and CT_RUN)"
-    )
-    step.add_argument("name")
-    return parser
 
 
 def _run_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -13,7 +13,7 @@ from continuous_training.steps.explained import explain_run
 from continuous_training.storage import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from continuous_training.core.scores import Estimate
     from continuous_training.ledger import RunRecord
@@ -59,7 +59,7 @@ def tell(seen: Explained) -> None:
     if seen.rollout is not None and seen.rollout.verdict is not None:
         guards = ((r.name, r.outcome.value, r.text) for r in seen.rollout.verdict.rules)
         show("Guards of the rollout", ("guard", "outcome", "in words"), guards)
-    show("Steps", ("step", "what it said"), ((step, _said(facts)) for step, facts in seen.facts.items()))
+    show("Steps", ("step", "what it said"), ((step, in_short(facts)) for step, facts in seen.facts.items()))
     show("Changed against the champion before", ("what", "before", "now"), _changes(seen))
     for note in seen.notes:
         print(f"missing: {cell(note)}")
@@ -102,9 +102,12 @@ def what_happened(record: RunRecord) -> str:
     return f"begun {since}; whether it is at work or has died, {record.run.model}.train in Airflow says"
 
 
-def _said(facts: dict[str, object]) -> str:
+def in_short(facts: Mapping[str, object]) -> str:
+    """Return what a step said in one line: its words, or else its numbers and names."""
     told = [str(facts[name]) for name in ("text", "why", "url") if facts.get(name)]
-    short = (f"{name} {value}" for name, value in facts.items() if isinstance(value, int | float | str))
+    short = (
+        f"{name} {value}" for name, value in facts.items() if isinstance(value, int | float | str) and name != "bundle"
+    )
     return told[0] if told else ", ".join(short)
 
 

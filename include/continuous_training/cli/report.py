@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from continuous_training.core.decisions import Evidence
     from continuous_training.reports import DriftReport, ModelCard
 
-MOST_RUNS, MOST_WINDOWS, NAMED = 10_000, 10_000, 5
+NAMED = 5
+"""Runs or windows that a refusal names."""
 
 
 def report(options: argparse.Namespace) -> int:
@@ -54,24 +55,24 @@ def _run(ledger: Ledger, model: str, key: str | None) -> str:
             )
             raise UsageError(msg)
         return champion.run_key
-    known = [record.run.key for record in ledger.runs(model, MOST_RUNS)]
-    found = [each for each in known if each.startswith(key)] if key else []
+    found = ledger.find_runs(key, model=model) if key else ()
     if len(found) != 1:
-        newest = ", ".join(each[:12] for each in known[:NAMED]) or "none"
+        newest = ", ".join(record.run.key[:12] for record in ledger.runs(model, NAMED)) or "none"
         msg = (
-            f"{len(found)} runs of {model} begin with {key!r}, and one is needed; the newest are {newest}; ct history {model} --json "
-            "has all; a retry finds the same"
+            f"{'several runs' if found else 'no runs'} of {model} begin with {key!r}, and one is needed; the newest are {newest}; ct history {model} "
+            "--json has all; a retry finds the same"
         )
         raise UsageError(msg)
-    return found[0]
+    return found[0].run.key
 
 
 def _evidence(ledger: Ledger, model: str, end: datetime | None) -> Evidence:
     """Return what was measured on the window that ends then, or on the newest."""
-    known = [record.evidence for record in ledger.decisions(model, MOST_WINDOWS)]
-    found = [each for each in known if end is None or each.window.end == end]
+    known = [record.evidence for record in ledger.decisions(model, NAMED)]
+    asked = ledger.decision_at(model, end) if end else None
+    found = [asked.evidence] if asked and asked.decision.window.end == end else [] if end else known
     if not found:
-        ends = ", ".join(f"{each.window.end:%Y-%m-%dT%H:%MZ}" for each in known[:NAMED])
+        ends = ", ".join(f"{each.window.end:%Y-%m-%dT%H:%MZ}" for each in known)
         what = f"no window of {model} that ends on {end:%Y-%m-%d %H:%MZ}" if known else f"no window of {model}"
         advice = f"the newest end {ends}" if known else f"let it watch: ct run watch {model}"
         msg = f"{what} was decided on, so there is no drift report; {advice}; a retry before that finds the same"

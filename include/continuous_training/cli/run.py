@@ -9,6 +9,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from continuous_training.cli.explained import in_short
 from continuous_training.cli.models import load_model
 from continuous_training.cli.tables import cell, working
 from continuous_training.core.errors import ContinuousTrainingError, UsageError
@@ -86,8 +87,10 @@ def _approve(spec: ModelSpec, planned: Run, settings: Settings) -> None:
     _say(f"  a person must approve: {cell('; '.join(asked.reasons))}")
     answer = Answer(approved=False)
     if sys.stdin.isatty():
-        approved = input(f"{cell(asked.verdict.text)} Promote it? [y/N] ").strip().lower() == "y"
-        answer = Answer(approved=approved, by=getpass.getuser(), reason=input("Why? ").strip()[:500])
+        _say(f"  {cell(asked.verdict.text)} Promote it? [y/N]")
+        approved = sys.stdin.readline().strip().lower() == "y"
+        _say("  Why?")
+        answer = Answer(approved=approved, by=getpass.getuser(), reason=sys.stdin.readline().strip()[:500])
     record_answer(spec, planned, settings, answer)
 
 
@@ -141,17 +144,8 @@ def _step(name: str, spec: ModelSpec, planned: Run, settings: Settings) -> StepR
         record_failure(planned, settings, name, str(error))
         raise
     known = "done before" if result.reused else f"{time.monotonic() - started:.1f} s"
-    _say(f"  {name:<9}{known:>12}  {_summary(result.facts)}")
+    _say(f"  {name:<9}{known:>12}  {in_short(result.facts)}")
     return result
-
-
-def _summary(facts: dict[str, Any]) -> str:
-    for name in ("text", "why", "url"):
-        if facts.get(name):
-            return str(facts[name])
-    return ", ".join(
-        f"{name} {value}" for name, value in facts.items() if isinstance(value, int | float | str) and name != "bundle"
-    )
 
 
 def _say(text: str) -> None:

@@ -92,10 +92,12 @@ class Runs(Database):
         with self.read() as connection:
             return _run(connection, key)
 
-    def find_runs(self, beginning: str, limit: int = 10) -> tuple[RunRecord, ...]:
-        """Return the runs of all models whose keys begin so, the one that began last first."""
+    def find_runs(self, beginning: str, limit: int = 10, *, model: str | None = None) -> tuple[RunRecord, ...]:
+        """Return the runs whose keys begin so, of one model or of all, the one that began last first."""
         table = tables.runs
         alike = sa.select(table).where(table.c.key.startswith(beginning, autoescape=True))
+        if model is not None:
+            alike = alike.where(table.c.model == model)
         with self.read() as connection:
             found = connection.execute(alike.order_by(table.c.began_at.desc(), table.c.key).limit(limit))
             return tuple(_run_record(row) for row in found)

@@ -11,7 +11,9 @@ from continuous_training.core.duration import Duration
 from continuous_training.core.frozen import Frozen
 
 if TYPE_CHECKING:
-    from continuous_training.core.comparison import Comparison
+    from collections.abc import Iterable, Iterator
+
+    from continuous_training.core.comparison import Comparison, SliceComparison
 
 ALWAYS = "every promotion is approved by a person"
 
@@ -60,8 +62,7 @@ class ApprovalRules(Frozen):
         if self.difference_below is not None:
             found += _low_difference(comparison, self.difference_below)
         if self.worse_slices:
-            worse = [part for part in comparison.slices if part.rows >= slice_rows and (part.difference.value or 0) < 0]
-            found += [f"worse where {part.column} is {part.value}: {part.difference.value:.4g}" for part in worse]
+            found += _worse_slices(part for part in comparison.slices if part.rows >= slice_rows)
         if self.negative_flips_above is not None:
             found += _many_flips(comparison, self.negative_flips_above)
         return found
@@ -72,6 +73,15 @@ def _low_difference(comparison: Comparison, least: float) -> list[str]:
     if seen is None:
         return ["the difference to the champion could not be measured"]
     return [f"{comparison.metric} is better by {seen:.4g}, less than {least:.4g}"] if seen < least else []
+
+
+def _worse_slices(slices: Iterable[SliceComparison]) -> Iterator[str]:
+    for part in slices:
+        where = f"worse where {part.column} is {part.value}"
+        if part.difference.value is None:
+            yield f"whether it is {where} could not be measured ({part.difference.note or 'no reason given'})"
+        elif part.difference.value < 0:
+            yield f"{where}: {part.difference.value:.4g}"
 
 
 def _many_flips(comparison: Comparison, most: float) -> list[str]:

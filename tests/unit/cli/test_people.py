@@ -93,6 +93,15 @@ def test_a_run_whose_artefacts_are_gone_says_what_is_missing(ct: Ct, deployment:
     assert "missing: verdict: " in said.out
 
 
+def test_a_run_that_has_not_ended_says_since_when_and_who_knows_more(ct: Ct, deployment: Deployment) -> None:
+    deployment.ledger.begin_run(a_run(1), now=datetime.now(UTC) - timedelta(hours=3, minutes=1))
+    words = "begun 3 hours ago; whether it is at work or has died, m.train in Airflow says"
+    [row] = [line for line in ct("history", "m").out.splitlines() if a_run(1).key[:12] in line]
+    assert "not ended" in row
+    assert row.endswith(words)
+    assert f"outcome: not ended: {words}" in ct("explain", a_run(1).key).out
+
+
 def test_a_beginning_of_no_run_or_of_several_is_refused(ct: Ct, deployment: Deployment) -> None:
     said = ct("explain", "0" * 12)
     assert (said.code, "no training's key begins with 000000000000" in said.err) == (2, True)

@@ -8,6 +8,7 @@ from typing import Any
 from mlflow import MlflowClient
 
 from continuous_training.reports import DriftReport, ModelCard, card_page, drift_page
+from ledger_parts import NOW, a_run
 from small_deployment import Deployment
 
 Ct = Callable[..., Any]
@@ -30,7 +31,13 @@ def test_a_run_is_named_by_the_first_digits_of_its_key(ct: Ct, deployment: Deplo
     assert "Model card of m" in Path("folder/card.html").read_text()
     said = ct("report", "m", "--run", "zz")
     assert (said.code, said.out) == (2, "")
-    assert f"0 runs of m begin with 'zz', and one is needed; the newest are {key[:12]}" in said.err
+    assert f"no runs of m begin with 'zz', and one is needed; the newest are {key[:12]}" in said.err
+    for number, model in ((1, "m"), (2, "other")):
+        other = f"{(int(key[8], 16) + number) % 16:x}"
+        run = a_run(number, model).model_copy(update={"key": key[:8] + other * 56})
+        deployment.ledger.begin_run(run, now=NOW)
+    assert f"several runs of m begin with '{key[:8]}'" in ct("report", "m", "--run", key[:8]).err
+    assert ct("report", "m", "--run", key[:9], "--output", "card.html").code == 0
 
 
 def test_the_drift_of_a_window_is_a_page(ct: Ct, deployment: Deployment) -> None:

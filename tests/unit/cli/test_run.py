@@ -1,5 +1,6 @@
 """`ct run` does the whole of a training or a watch, and its exit code says how it ended."""
 
+import io
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -63,18 +64,18 @@ def test_nothing_is_promoted_where_a_person_must_approve_and_none_is_there(
 
 
 @pytest.mark.parametrize(("word", "code", "verb"), [("y", 0, "approved"), ("", 3, "rejected")])
-def test_whoever_sits_at_the_terminal_answers_with_a_reason(
+def test_whoever_sits_at_the_terminal_answers_with_a_reason_beside_the_output(
     ct: Ct, model: Ct, deployment: Deployment, monkeypatch: pytest.MonkeyPatch, word: str, code: int, verb: str
 ) -> None:
     model(**ASKS)
-    answers = iter((word, " seen it "))
-    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-    monkeypatch.setattr("builtins.input", lambda _: next(answers))
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{word}\n seen it \n"))
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("getpass.getuser", lambda: "ann")
     said = ct("run", "train", "m", "--json")
     facts = json.loads(said.out)
     assert said.code == code
     assert f"{verb} by ann: seen it" in facts["text"]
+    assert "Promote it? [y/N]" in said.err
     told = ct("explain", facts["run"][:12]).out
     assert told.count(f"{verb} by ann: seen it") >= 2  # how it ended, and what the person said
     assert deployment.ledger.champion("m").fence == 2 - (code > 0)

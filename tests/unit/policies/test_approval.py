@@ -66,6 +66,16 @@ def test_what_could_not_be_measured_asks_too(rules):
     assert "could not be measured" in said
 
 
+def test_a_slice_that_could_not_be_measured_asks_too_where_it_has_enough_rows():
+    unknown = Estimate(metric="roc_auc", note="one class only")
+    slices = tuple(
+        SliceComparison(column="origin", value=value, rows=rows, difference=unknown)
+        for value, rows in (("JFK", 400), ("LGA", 200))
+    )
+    found = reasons(COMPARED.model_copy(update={"slices": slices}), worse_slices=True)
+    assert found == ["whether it is worse where origin is JFK could not be measured (one class only)"]
+
+
 def test_always_is_a_reason_of_its_own():
     assert Approval().reasons(FIRST, slice_rows=1, forced=False) == [ALWAYS]
 

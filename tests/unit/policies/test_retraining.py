@@ -157,6 +157,23 @@ def test_signals_are_combined_in_kleenes_logic(first, second, any_of, all_of):
     assert decided(*scores, when="all").answer == all_of
 
 
+def test_the_text_of_a_rule_by_a_column_is_of_the_group_that_is_furthest_beyond():
+    slices = [("origin=EWR", 0.69), ("origin=JFK", 0.55), ("origin=LGA", 0.8)]
+    scores = [
+        PerformanceScore(
+            estimate=Estimate(metric="roc_auc", value=value, low=value - 0.01, high=value + 0.01, rows=500),
+            slice=where, matured=1.0, below=0.7,
+        )
+        for where, value in slices
+    ]  # fmt: skip
+    window = Window(start=datetime(2013, 3, 1, tzinfo=UTC), end=datetime(2013, 3, 8, tzinfo=UTC))
+    evidence = Evidence(model="m", window=window, as_of=window.end, rows=500, performance=tuple(scores))
+    [signal] = signals(evidence)
+    assert signal.text == "roc_auc where origin=JFK 0.55 below 0.7 (interval 0.54 to 0.56); 2 of 3 slices beyond"
+    [quiet] = signals(evidence.model_copy(update={"performance": tuple(scores[2:])}))
+    assert (quiet.state, quiet.text.startswith("roc_auc where origin=LGA 0.8 not below")) == ("quiet", True)
+
+
 def test_without_signals_the_answer_is_no():
     for when in ("any", "all"):
         decision = decided(when=when)
