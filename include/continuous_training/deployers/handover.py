@@ -114,15 +114,15 @@ class ServingFolder:
         return _read(self.plan, RolloutPlan)
 
     def write_plan(self, plan: RolloutPlan | None) -> None:
-        """Begin or continue a rollout, or end it with `None`; servers follow within a second. Counts of earlier ones are deleted."""
+        """Begin or continue a rollout, or end it with `None`; servers follow within a second. Counts of other steps are deleted."""
         _make(self.path)
         if plan is None:
             self.plan.unlink(missing_ok=True)
             return
         _write(self.plan, plan)
-        # What earlier rollouts counted is in the ledger. Not at their end: servers write down the last of it a moment later.
+        # What was counted before is in the ledger. Servers write down the last of it a moment later: the next step takes that away.
         for folder in self.counts.glob("*"):
-            if not folder.name.startswith(plan.name.removesuffix(str(plan.step))):
+            if folder.name != plan.name:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def renew_plan(self) -> None:
