@@ -49,7 +49,7 @@ function Decided({ decision, evidence, told }) {
     decision.signals.length > 0 &&
       h(Table, {
         caption: "Signals",
-        heads: ["Signal", "State", "Number", ""],
+        heads: ["Signal", "State", "Number", "Note"],
         rows: decision.signals.map((signal, index) => ({
           key: index,
           cells: [plain(signal.name), h(Mark, { word: signal.state }), plain(signal.text), signal.counts ? "" : "written down only"],
