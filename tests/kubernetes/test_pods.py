@@ -1,4 +1,4 @@
-"""Every work step of a model as a pod of a real cluster, started by a real Airflow's KubernetesPodOperator."""
+"""Every work step of the flights model as a pod of a real cluster, started by a real Airflow's KubernetesPodOperator."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+import flights
+import pandas as pd
 import pytest
 import yaml
 
@@ -17,14 +20,13 @@ from continuous_training.ledger import Ledger
 from continuous_training.settings import Settings
 from services import Airflow, Services, wait_until
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 pytestmark = [pytest.mark.kubernetes, pytest.mark.docker, pytest.mark.e2e]
 
 WORK = ("collect", "validate", "prepare", "train", "evaluate")
 ENDED = {"success", "failed"}
-RUN_SECONDS = 400
+RUN_SECONDS = 600
+FLIGHTS = Path(__file__).resolve().parents[2] / "include" / "models" / "flight_delays.yaml"
+MODEL = "flight_delays"
 
 
 class InPods(Services):
@@ -65,8 +67,8 @@ class Deployment:
     airflow: Airflow
     namespace: Any
 
-    def run(self, dag_id: str, run_id: str) -> Run:
-        self.airflow.trigger(dag_id, {}, run_id).raise_for_status()
+    def run(self, dag_id: str, run_id: str, **conf: Any) -> Run:
+        self.airflow.trigger(dag_id, conf, run_id).raise_for_status()
 
         def ended() -> bool:
             return self.airflow.get(f"/dags/{dag_id}/dagRuns/{run_id}")["state"] in ENDED
@@ -80,14 +82,14 @@ class Deployment:
         return run
 
 
-def model_file(folder: Path, name: str, namespace: Any, image: str, **changes: Any) -> None:
-    """Write the small model with a runner in the namespace; its folder is at the same place in pods and outside."""
+def model_file(folder: Path, document: dict[str, Any], namespace: Any, image: str) -> None:
+    """Write a model with a runner in the namespace; its folder is at the same place in pods and outside."""
     runner = {
-        "kind": "kubernetes", "image": image, "namespace": namespace.name, "resources": {"cpu": "500m", "memory": "1Gi"},
+        "kind": "kubernetes", "image": image, "namespace": namespace.name, "resources": {"cpu": "1", "memory": "1Gi"},
         "volumes": [{"claim": namespace.claim, "path": str(namespace.folder)}], "startup": "3 minutes",
     }  # fmt: skip
-    document = small_model.document(name, **{"runner": runner, **changes})
-    (folder / f"{name}.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+    text = yaml.safe_dump({**document, "deployment": {"kind": "none"}, "runner": runner}, sort_keys=False)
+    (folder / f"{document['model']}.yaml").write_text(text)
 
 
 @pytest.fixture(scope="module")
@@ -97,15 +99,19 @@ def deployment(namespace: Any, work_image: str, tmp_path_factory: pytest.TempPat
     account = namespace.account("airflow-worker", plane, tmp_path_factory.mktemp("kube") / "config")
     home = namespace.folder / "home"
     models = tmp_path_factory.mktemp("models")
-    model_file(models, "m", namespace, work_image)
-    model_file(models, "few", namespace, work_image, min_rows=1_000_000)
+    of_flights = yaml.safe_load(FLIGHTS.read_text())
+    del of_flights["retraining"]["schedule"], of_flights["retraining"]["timezone"]  # no run but those of the tests
+    model_file(models, of_flights, namespace, work_image)
+    model_file(models, small_model.document("few", min_rows=1_000_000), namespace, work_image)
     os.environ["KUBECONFIG"] = str(account)  # from here on with exactly the rights that `ct manifests` prints
     mask = os.umask(0)  # pods are user 10001, this test is another
     small_model.land(home, days=45)
+    start, end = (pd.Timestamp(day, tz="UTC") for day in ("2013-01-01", "2013-03-03"))
+    flights.land(flights.flights(), home / "data" / "flights", start, end)
     try:
         with InPods(home, model_files=models) as services:
             airflow = services.airflow()
-            for dag_id in ("m.train", "few.train"):
+            for dag_id in (f"{MODEL}.train", "few.train"):
                 wait_until(lambda dag_id=dag_id: airflow.dag_exists(dag_id), f"the DAG {dag_id}", RUN_SECONDS)
                 airflow.unpause(dag_id)
             yield Deployment(airflow, namespace)
@@ -117,15 +123,15 @@ def deployment(namespace: Any, work_image: str, tmp_path_factory: pytest.TempPat
 
 @pytest.fixture(scope="module")
 def trained(deployment: Deployment) -> Run:
-    return deployment.run("m.train", "first")
+    return deployment.run(f"{MODEL}.train", "first", trials=0)
 
 
 def test_every_work_step_is_a_pod_and_the_champion_stands(deployment: Deployment, trained: Run) -> None:
     assert set(trained.states.values()) == {"success"}, trained.states
     ledger = Ledger(Settings.from_environment().ledger)
-    assert ledger.champion("m").fence == 1
+    assert ledger.champion(MODEL).fence == 1
     for step in WORK:
-        assert "ct-m-" in trained.log(step)
+        assert "ct-flight-delays-" in trained.log(step)
 
 
 def test_pods_that_succeeded_are_gone(deployment: Deployment, trained: Run) -> None:
@@ -148,11 +154,11 @@ def test_data_that_cannot_be_used_is_not_tried_again_and_says_why(deployment: De
 def test_a_run_that_somebody_fails_takes_its_pod_with_it(deployment: Deployment, trained: Run) -> None:
     assert trained.states["promote"] == "success"
     airflow = deployment.airflow
-    airflow.trigger("m.train", {"force": True}, "cancelled").raise_for_status()
+    airflow.trigger(f"{MODEL}.train", {"force": True}, "cancelled").raise_for_status()
 
     def running() -> bool:
-        return any(pod.status.phase == "Running" for pod in deployment.namespace.pods(model="m"))
+        return any(pod.status.phase == "Running" for pod in deployment.namespace.pods(model=MODEL))
 
     wait_until(running, "a running pod", RUN_SECONDS)
-    airflow.change("/dags/m.train/dagRuns/cancelled", {"state": "failed"})
-    wait_until(lambda: not deployment.namespace.pods(model="m"), "the end of the pod", RUN_SECONDS)
+    airflow.change(f"/dags/{MODEL}.train/dagRuns/cancelled", {"state": "failed"})
+    wait_until(lambda: not deployment.namespace.pods(model=MODEL), "the end of the pod", RUN_SECONDS)
