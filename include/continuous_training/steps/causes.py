@@ -130,11 +130,5 @@ def _hold_out(context: Context, champion: ChampionRef) -> tuple[Bundle, pd.DataF
     """Return the champion as it was judged, and rows that it was judged on."""
     trained = context.manifest("train", champion.run_key)["outputs"]
     judged = load_bundle(context.bundle(trained.get("judged", trained["bundle"])))
-    kept = context.manifest("evaluate", champion.run_key)["outputs"].get(HOLD_OUT)
-    if kept is not None:
-        return judged, pd.read_parquet(io.BytesIO(context.store.get(kept)))
-    # This champion was judged before such rows were kept; all that it was made from are.
-    rows = pd.read_parquet(context.fetch("collect", "rows", champion.run_key))
-    since = pd.Timestamp(context.manifest("prepare", champion.run_key)["facts"]["hold_out_from"])
-    task = context.spec.task
-    return judged, rows[rows[task.label].notna() & (rows[task.event_time] >= since)]
+    kept = context.manifest("evaluate", champion.run_key)["outputs"][HOLD_OUT]
+    return judged, pd.read_parquet(io.BytesIO(context.store.get(kept)))

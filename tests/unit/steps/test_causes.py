@@ -72,16 +72,6 @@ def test_a_quiet_rule_has_none_unless_the_model_file_asks(champion: Deployment) 
     assert looked(never, causes={"when": "never"})[0] == []
 
 
-def test_a_champion_whose_hold_out_was_not_kept_is_asked_on_all_that_it_was_made_from(champion: Deployment) -> None:
-    champion.land(61, turned)
-    old = champion.copy(champion.home.parent / "old")
-    [key] = [one.run_key for one in old.ledger.history("m")]
-    manifest = old.store.read_manifest(key, "evaluate")
-    assert manifest["outputs"].pop("hold_out")
-    old.store.write_manifest(key, "evaluate", manifest)
-    assert looked(old)[0] == looked(champion)[0]
-
-
 BY_CARRIER = [{"metric": "accuracy", "below": 0.75, "by": "carrier", "rows": 50}]
 
 
