@@ -22,6 +22,7 @@ from story import FIRST_CUTOFF, MODEL, WEEK, Story
 
 import monitors
 from browser import Browser, browser, pictures
+from continuous_training.cli import main
 from continuous_training.core.scores import DriftScore
 from continuous_training.core.window import Window
 from continuous_training.deployers.local import served
@@ -86,6 +87,16 @@ def test_every_week_has_one_decision_with_its_reason_and_the_chain_is_whole(stor
     assert all(record.decision.why for record in records)
     assert any(record.decision.answer == "no" for record in records)
     assert story.ledger.verify() == []
+
+
+def test_what_was_decided_on_each_week_can_be_explained(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
+    for record in story.ledger.decisions(MODEL, 100):
+        decision = record.decision
+        assert main(("explain", MODEL, "--window", f"{decision.window.end:%Y-%m-%dT%H:%MZ}")) == 0
+        said = capsys.readouterr().out
+        assert said.startswith(f"look at {decision.window} of {MODEL}")
+        assert f"\nanswer: {decision.answer}: " in said
+        assert all(signal.name in said for signal in decision.signals)
 
 
 def test_a_refused_challenger_left_the_champion_alone_and_its_deploy_task_was_skipped(story: Story) -> None:
